@@ -1,7 +1,7 @@
 """What was filmed: cameras, frames and plates. Knows files and calibration formats, nothing of meshes or tracking."""
 
 from .camera import Camera
-from .capture import Capture, open_capture
+from .capture import Capture, describe, open_capture
 from .images import read_plate
 
-__all__ = ["Camera", "Capture", "open_capture", "read_plate"]
+__all__ = ["Camera", "Capture", "describe", "open_capture", "read_plate"]

@@ -27,3 +27,13 @@ def open_capture(path: Path, frames: str | None = None) -> Capture:
     Raises RequestError with one sentence where nothing can be made of it.
     """
     raise NotImplementedError
+
+
+def describe(capture: Capture) -> dict:
+    """The capture as plain JSON values, for Blender: what the worker's `capture` event carries.
+
+    {"source": str, "unit_mm": float, "frames": [int], "warnings": [str],
+     "cameras": [{"name", "width", "height", "fx", "fy", "cx", "cy", "distortion": [5], "world_to_camera": [4][4]}],
+     "images": {"frame number as text": {"camera name": "absolute path"}}}
+    """
+    raise NotImplementedError
