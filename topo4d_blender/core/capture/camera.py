@@ -1,7 +1,7 @@
 """One calibrated camera: OpenCV axes, pinhole with Brown-Conrady distortion, continuous pixel coordinates.
 
 Conventions (stated here once, cited everywhere): x right, y down, z forward; `world_to_camera` takes world points, in
-the capture's own unit, to camera space; the image spans [0, W] x [0, H] and the centre of its first pixel is (0.5, 0.5).
+the capture's own unit, to camera space; the image spans [0, W] x [0, H], the centre of its first pixel is (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Camera:
         scale = max(sx, sy)
         if abs(self.width * scale - width) > 1.0 or abs(self.height * scale - height) > 1.0:
             raise RequestError(
-                f"Camera {self.name} is calibrated for {self.width}x{self.height} px but its image is {width}x{height}, "
-                "which is not a uniform scale of it; export the images uncropped and unrotated."
+                f"Camera {self.name} is calibrated for {self.width}x{self.height} px but its image is "
+                f"{width}x{height}, which is not a uniform scale of it; export the images uncropped and unrotated."
             )
         return replace(
             self, width=width, height=height, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy

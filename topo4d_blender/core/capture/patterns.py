@@ -1,0 +1,123 @@
+"""Where the images of a capture lie: patterns such as images/{camera}/{frame}.png, matched against the disk."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import RequestError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # the first wins if a plate lies twice
+
+# Tried in this order where the calibration names no pattern.
+IMAGE_PATTERNS = ("images/{camera}/{frame}.*", "{frame}/{camera}.*", "images/{frame}/{camera}.*", "{camera}/{frame}.*")
+MASK_PATTERNS = ("masks/{camera}/{frame}.*", "masks/{frame}/{camera}.*")
+
+Found = dict[int, dict[str, Path]]  # frame -> camera name -> file
+
+
+def find_images(folder: Path, patterns: Iterable[str], cameras: Iterable[str]) -> tuple[Found, set[str]]:
+    """Files below `folder` that match the pattern with the most images of `cameras`; and names that are no camera.
+
+    One pattern serves a whole capture: camera names may be numbers, so mixing layouts would confuse cameras and frames.
+    """
+    known = set(cameras)
+    best: tuple[int, Found, set[str]] = (0, {}, set())
+    for pattern in patterns:
+        found, strangers = _match(folder, pattern, known)
+        count = sum(map(len, found.values()))
+        if count > best[0] or (not best[0] and len(strangers) > len(best[2])):
+            best = (count, found, strangers)
+    return best[1], best[2]
+
+
+def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, set[str]]:
+    found: Found = {}
+    strangers: set[str] = set()
+    expression = _expression(pattern)
+    only = next(iter(known)) if len(known) == 1 and "{camera}" not in pattern else None
+    loose = re.sub(r"\\\{(camera|frame)\\\}|\{(camera|frame)\}", "*", _glob(pattern))
+    for text in sorted(glob.glob(loose, root_dir=folder)):
+        match = expression.fullmatch(text.replace("\\", "/"))
+        if not match:
+            continue
+        name = match.groupdict().get("camera", only)
+        if name not in known:
+            strangers.add(str(name))
+            continue
+        place = found.setdefault(int(match["frame"]), {})
+        path = folder / text
+        if name not in place or _rank(path) < _rank(place[name]):
+            place[name] = path
+    return found, strangers
+
+
+def _glob(pattern: str) -> str:
+    """The pattern with its literal parts safe for glob, its placeholders and a final .* kept."""
+    stem, any_suffix = (pattern[:-2], ".*") if pattern.endswith(".*") else (pattern, "")
+    return "".join(p if p in ("{camera}", "{frame}") else glob.escape(p) for p in _split(stem)) + any_suffix
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    stem, any_suffix = (pattern[:-2], True) if pattern.endswith(".*") else (pattern, False)
+    parts, seen = [], set()
+    for part in _split(stem):
+        if part not in ("{camera}", "{frame}"):
+            parts.append(re.escape(part))
+            continue
+        name = part[1:-1]
+        parts.append(
+            f"(?P={name})" if name in seen else {"camera": r"(?P<camera>[^/]+)", "frame": r"(?P<frame>\d+)"}[name]
+        )
+        seen.add(name)
+    if any_suffix:
+        parts.append("(?i:" + "|".join(re.escape(s) for s in IMAGE_SUFFIXES) + ")")
+    return re.compile("".join(parts))
+
+
+def _split(pattern: str) -> list[str]:
+    return [p for p in re.split(r"(\{camera\}|\{frame\})", pattern) if p]
+
+
+def _rank(path: Path) -> int:
+    suffix = path.suffix.lower()
+    return IMAGE_SUFFIXES.index(suffix) if suffix in IMAGE_SUFFIXES else len(IMAGE_SUFFIXES)
+
+
+def choose_frames(text: str, available: Iterable[int]) -> tuple[tuple[int, ...], list[str]]:
+    """The frames of `available` that `text`, such as "1-120" or "1,50-60", names, ascending; and warnings.
+
+    Raises RequestError if `text` is no such list or a part of it names no frame of the capture.
+    """
+    everything = sorted(available)
+    chosen: set[int] = set()
+    warnings = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise RequestError(f"The frames {text!r} are not understood; write them as 1-120 or 1,50-60.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise RequestError(f"The frames {part.strip()!r} run backwards; write the lower number first.")
+        inside = [f for f in everything if first <= f <= last]
+        if not inside:
+            raise RequestError(
+                f"The capture has no frame {part.strip()}: its frames are {everything[0]}-{everything[-1]}."
+            )
+        if first < everything[0] or last > everything[-1]:
+            warnings.append(f"The capture has only the frames {inside[0]}-{inside[-1]} of {part.strip()}.")
+        chosen.update(inside)
+    return tuple(sorted(chosen)), warnings
+
+
+def frames_text(frames: Iterable[int]) -> str:
+    """Frame numbers in a person's words: "1-3, 7, 9-12"."""
+    runs: list[list[int]] = []
+    for f in sorted(frames):
+        if runs and f == runs[-1][1] + 1:
+            runs[-1][1] = f
+        else:
+            runs.append([f, f])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
