@@ -5,12 +5,13 @@ The worker exits when stdin closes. It runs one job at a time and may be given a
 
 Commands, Blender to worker (`command`):
     start   job="open"   capture, frames (null or "1-120")
-            job="track"  capture, template, take, frames (null or "1-120"), method, settings {}, device, resume
+            job="track"  capture, template, take, frames (null or "1-120"), method, settings {}, device, resume,
+                         unit_mm (may be absent or null: the capture's own)
             job="bake"   take, resolution, frames (null or "1,50-60"), images (null or a folder), resume
     cancel
 
 Events, worker to Blender (`event`):
-    hello      protocol, engine, python, numba, torch (null if absent), device, cores, memory_gb, pid   first line, always
+    hello      protocol, engine, python, numba, torch (null if absent), device, cores, memory_gb, pid; always first
     stage      name, total                       a stage of the job begins, `total` steps long
     progress   done, total, eta_s (null at first)
     capture    what `describe` in core.capture gives: cameras, frames, images, unit_mm, warnings
