@@ -1,0 +1,46 @@
+"""Coordinates between Blender's spaces and numpy, and the one axis change of this add-on.
+
+A capture's world is right-handed with y up; Blender's is z up. The capture stands in a scene under one root empty
+whose default rotation is +90 degrees about x, the rotation Blender's own OBJ importer gives a mesh, so that a template
+imported with default settings lies where the cameras look and its own coordinates *are* capture coordinates.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+Array = np.ndarray
+
+CAPTURE_TO_BLENDER = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
+
+
+def capture_to_object(obj: bpy.types.Object, root: bpy.types.Object | None) -> Array | None:
+    """Takes capture coordinates to `obj`'s own.  # [4, 4] float64, or None where they are the same.
+
+    `root` is the capture's root empty; without one the capture stands in its default rotation. None (rather than an
+    identity) lets callers copy vertices bit by bit: a rotation through float32 matrices would cost the last digits.
+    """
+    capture = _world(root) if root is not None else CAPTURE_TO_BLENDER
+    matrix = np.array(_world(obj).inverted_safe() @ capture, np.float64)
+    return None if np.allclose(matrix, np.eye(4), atol=1e-6) else matrix
+
+
+def _world(obj: bpy.types.Object) -> Matrix:
+    """`obj`'s world matrix, also right after it was made, when `matrix_world` still waits for a depsgraph update."""
+    return obj.matrix_world if obj.parent or obj.constraints else obj.matrix_basis
+
+
+def transform(points: Array, matrix: Array | None) -> Array:
+    """`points` [V, 3] moved by `matrix` [4, 4] (None: as they are), as contiguous float32.  # [V, 3]."""
+    if matrix is not None:
+        points = np.asarray(points, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    return np.ascontiguousarray(points, np.float32)
+
+
+def get_points(collection, attribute: str = "co", width: int = 3) -> Array:
+    """Read `attribute` of every element of a bpy collection.  # [N, width] float32."""
+    values = np.empty(len(collection) * width, np.float32)
+    collection.foreach_get(attribute, values)
+    return values.reshape(-1, width)
