@@ -1,0 +1,78 @@
+"""One frame's texture from its geometry and its plates; what every frame shares is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..capture import Camera
+from ..template import Template
+from .blend import blend_rows, plan_triangles
+from .colour import solve_colours
+from .fill import fill_empty
+from .survey import Surface, survey
+from .uv import EMPTY, UvMap, map_uv
+from .views import add_plate, edge_length, frame_views
+
+Array = np.ndarray
+BANDS = 32  # rows of a texture are blended in so many steps
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What all frames of a bake share: the template's surface and its UV map at one resolution."""
+
+    triangles: Array  # [T, 3] int32
+    edges: Array  # [E, 2] int32
+    ignored: Array  # [T] bool: triangles of `t4d_ignore`, which get no pixels
+    surface: Surface
+    uv_map: UvMap
+
+    @classmethod
+    def of(cls, template: Template, resolution: int) -> Canvas:
+        """The canvas of `template`. Raises RequestError if it has no UV map to bake onto."""
+        uv_map = map_uv(template, resolution)
+        triangles = np.ascontiguousarray(template.triangles, np.int32)
+        ignore = template.roles.get("t4d_ignore")
+        ignored = (
+            np.zeros(len(triangles), bool) if ignore is None else (np.asarray(ignore)[triangles] > 0.5).all(axis=1)
+        )
+        surface = Surface.of(triangles, template.edges, len(template.vertices))
+        return cls(triangles, template.edges, ignored, surface, uv_map)
+
+
+def bake_frame(
+    canvas: Canvas,
+    vertices: Array,  # [V, 3], capture units
+    cameras: list[Camera],  # pinhole, at the size of their plates
+    plates: Iterable[
+        tuple[int, Array | None, Array | None]
+    ],  # camera index, plate [H, W, 3] or None, mask [H, W] or None
+    step: Callable[[], None] = lambda: None,  # called after every plate and every band of rows; may raise
+) -> tuple[Array, Array] | None:
+    """The texture [R, R, 3] uint8 and where a camera saw it [R, R] bool; None if no plate was given."""
+    vertices = np.asarray(vertices, np.float64)
+    edge = edge_length(vertices, canvas.edges)
+    views = frame_views(cameras, vertices, edge)
+    for k, plate, mask in plates:
+        if plate is not None:
+            add_plate(views, k, plate, mask, vertices, canvas.triangles, edge)
+        step()
+    if not views.present.any():
+        return None
+    found = survey(views, vertices, canvas.surface, edge)
+    colours = solve_colours(found, canvas.surface)
+    plan = plan_triangles(found, views, vertices, canvas.triangles, canvas.uv_map)
+    step()
+    size = canvas.uv_map.resolution
+    texture, seen = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.uint8)
+    for band in range(BANDS):
+        rows = slice(band * size // BANDS, (band + 1) * size // BANDS)
+        blend_rows(
+            rows, texture, seen, canvas.uv_map, plan, vertices, canvas.triangles, canvas.ignored, views, found, colours
+        )
+        step()
+    fill_empty(texture, canvas.uv_map.ids == EMPTY)
+    return texture, seen.view(bool)

@@ -1,0 +1,56 @@
+"""Texture files: PNG masters and their proxies, sRGB, each there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from ..errors import WorkError
+
+PROXY = 2048  # texels along a side of the viewport's copy
+
+
+def write_texture(master: Path, proxy: Path, texture: np.ndarray) -> None:
+    """Write `texture` [R, R, 3] uint8 (sRGB) and its proxy; the master last, so that a master means both are there.
+
+    Raises WorkError if the disk is full or not writable.
+    """
+    image = Image.fromarray(texture)
+    small = image
+    if texture.shape[0] > PROXY:
+        small = image.resize((PROXY, PROXY), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    _write_png(proxy, small)
+    _write_png(master, image)
+
+
+def is_whole(master: Path, proxy: Path, resolution: int) -> bool:
+    """Whether both files are there and the master is of `resolution`."""
+    if not (master.is_file() and proxy.is_file()):
+        return False
+    try:
+        with Image.open(master) as image:
+            return image.size == (resolution, resolution)
+    except OSError:
+        return False
+
+
+def _write_png(path: Path, image: Image.Image) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add(b"sRGB", b"\0")  # the colour space, said in the file: perceptual intent
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "wb") as file:
+                image.save(file, "PNG", compress_level=1, pnginfo=info)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise WorkError(
+            f"Could not write {path}: {error.strerror or error}; free some space or choose another folder."
+        ) from error
