@@ -6,14 +6,24 @@ texture_2k/000123.png, log.txt. take.json is written once, first; everything els
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from ..template import Template
+from ..errors import RequestError, WorkError
+from ..files import atomic_write, cannot_write, sweep
+from ..template import Template, read_template, write_template
+from .journal import append_line, read_lines, to_json
 
 FORMAT = 1  # major version of the folder; a newer one is refused
+_PNG_END = b"IEND\xaeB`\x82"  # the last bytes of a whole .png
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,16 @@ class TakeRequest:
 
 
 class Take:
-    """An open take folder."""
+    """An open take folder. Several may be open on one folder; one of them writes."""
 
     folder: Path
     request: TakeRequest
+
+    def __init__(self, folder: Path, document: dict, request: TakeRequest) -> None:
+        """Use `create` or `open`."""
+        self.folder = folder
+        self.request = request
+        self._document = document
 
     @classmethod
     def create(cls, folder: Path, request: TakeRequest, template: Template, resume: bool = False) -> Take:
@@ -40,46 +56,182 @@ class Take:
         Raises RequestError if the folder holds another take (or the same one and not `resume`), other files, or a newer
         format; WorkError if it cannot be written.
         """
-        raise NotImplementedError
+        folder = Path(folder).absolute()
+        request = _plain(request)
+        if folder.exists() and not folder.is_dir():
+            raise RequestError(f"{folder} is a file; name a folder for the take.")
+        if (folder / "take.json").exists():
+            take = cls.open(folder)
+            take._refuse_another(request, template, resume)
+            for place in (folder, folder / "geometry", folder / "texture", folder / "texture_2k"):
+                sweep(place)
+        else:
+            _refuse_other_files(folder)
+            document = _document(request, template)
+            atomic_write(folder / "take.json", lambda file: file.write(json.dumps(document, indent=1).encode()))
+            take = cls(folder, document, request)
+        if not (folder / "template.npz").exists():  # also after a crash between the two files
+            write_template(folder / "template.npz", template)
+        return take
 
     @classmethod
     def open(cls, folder: Path) -> Take:
-        """Open an existing take. Raises RequestError if there is none or it is of a newer format."""
-        raise NotImplementedError
+        """Open an existing take. Raises RequestError if there is none, it is broken or of a newer format."""
+        folder = Path(folder).absolute()
+        path = folder / "take.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            version = document["format"]
+        except FileNotFoundError:
+            raise RequestError(f"{folder} holds no take (no take.json); give the folder that track wrote.") from None
+        except OSError as error:
+            raise RequestError(f"{path} cannot be read ({error.strerror}).") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(f"{path} is damaged; track into another folder.") from error
+        if not isinstance(version, int) or version > FORMAT:
+            raise RequestError(f"{folder} was written by a newer Topo4D (format {version}); update to open it.")
+        try:
+            values = {f.name: document[f.name] for f in fields(TakeRequest)}
+            request = TakeRequest(**{**values, "frames": tuple(int(f) for f in values["frames"])})
+            int(document["vertices"]), str(document["template_digest"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RequestError(f"{path} is damaged ({error}); track into another folder.") from error
+        return cls(folder, document, request)
 
-    @property
+    @cached_property
     def template(self) -> Template:
-        """The template as it was when the take began."""
-        raise NotImplementedError
+        """The template as it was when the take began. Raises RequestError if its file is damaged."""
+        path = self.folder / "template.npz"
+        template = read_template(path)
+        if template.digest != self._document["template_digest"]:
+            raise RequestError(f"{path} is not the template this take began with; put it back or track again.")
+        return template
 
     def solved_frames(self) -> list[int]:
         """Frame numbers whose geometry is whole on disk, ascending."""
-        raise NotImplementedError
+        return [frame for frame, path in _numbered(self.folder / "geometry", ".npy") if self._is_whole(path)]
 
     def geometry_path(self, frame: int) -> Path:
         """geometry/000123.npy."""
-        raise NotImplementedError
+        return self.folder / "geometry" / f"{frame:06d}.npy"
 
     def read_geometry(self, frame: int) -> np.ndarray:
-        """Vertices of a solved frame.  # [V, 3] float32, capture units."""
-        raise NotImplementedError
+        """Vertices of a solved frame.  # [V, 3] float32, capture units. Raises RequestError if it is not whole."""
+        path = self.geometry_path(frame)
+        if not self._is_whole(path):
+            raise RequestError(f"Frame {frame} of {self.folder} is not solved; track it first (--resume goes on).")
+        return np.load(path, allow_pickle=False)
 
     def write_geometry(self, frame: int, vertices: np.ndarray, metrics: dict) -> Path:
-        """Write a frame whole, then its line of metrics.jsonl. Raises WorkError (disk full, not writable)."""
-        raise NotImplementedError
+        """Write a frame whole, then its line of metrics.jsonl. Raises WorkError (disk full, not writable).
+
+        `vertices` [V, 3] in capture units; `metrics` holds plain values or numpy's, what is not finite becomes null.
+        """
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        if vertices.shape != (self._document["vertices"], 3):
+            raise ValueError(f"frame {frame} has vertices {vertices.shape}, template has {self._document['vertices']}")
+        if not np.isfinite(vertices).all():
+            raise WorkError(f"Frame {frame} was solved to positions that are not finite; it was not written.")
+        path = self.geometry_path(frame)
+        atomic_write(path, lambda file: np.save(file, vertices, allow_pickle=False))
+        journal = self.folder / "metrics.jsonl"
+        try:
+            append_line(journal, {"frame": int(frame), **metrics})
+        except OSError as error:
+            raise cannot_write(journal, error) from error
+        return path
 
     def metrics(self) -> dict[int, dict]:
-        """The newest line of metrics.jsonl of every solved frame."""
-        raise NotImplementedError
+        """The newest line of metrics.jsonl of every solved frame that has one."""
+        lines = {line["frame"]: line for line in read_lines(self.folder / "metrics.jsonl") if "frame" in line}
+        return {frame: lines[frame] for frame in self.solved_frames() if frame in lines}
 
     def texture_path(self, frame: int) -> Path:
         """texture/000123.png, the master."""
-        raise NotImplementedError
+        return self.folder / "texture" / f"{frame:06d}.png"
 
     def proxy_path(self, frame: int) -> Path:
         """texture_2k/000123.png."""
-        raise NotImplementedError
+        return self.folder / "texture_2k" / f"{frame:06d}.png"
 
     def textured_frames(self) -> list[int]:
         """Frame numbers whose master is whole on disk, ascending."""
-        raise NotImplementedError
+        return [frame for frame, path in _numbered(self.folder / "texture", ".png") if _png_is_whole(path)]
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether `path` holds all of float32 [V, 3]; reads the header only."""
+        try:
+            with path.open("rb") as file:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    return False
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                whole = os.fstat(file.fileno()).st_size == file.tell() + 12 * self._document["vertices"]
+        except (OSError, ValueError):
+            return False
+        return whole and shape == (self._document["vertices"], 3) and dtype == np.float32 and not fortran
+
+    def _refuse_another(self, request: TakeRequest, template: Template, resume: bool) -> None:
+        """Raise RequestError unless this take is the one asked for and may go on."""
+        differing = [f.name for f in fields(TakeRequest) if getattr(self.request, f.name) != getattr(request, f.name)]
+        if template.digest != self._document["template_digest"]:
+            differing.insert(0, "template")
+        if differing:
+            raise RequestError(
+                f"{self.folder} holds another take (its {', '.join(differing)} differ from what is asked); "
+                "name another folder, or ask for the same again with --resume."
+            )
+        if not resume:
+            raise RequestError(
+                f"{self.folder} already holds this take with {len(self.solved_frames())} of {len(request.frames)} "
+                "frames solved; add --resume to go on, or name another folder."
+            )
+
+
+def _document(request: TakeRequest, template: Template) -> dict:
+    """What take.json holds (docs/formats.md)."""
+    return {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"topo4d": _version(), "python": platform.python_version(), "numpy": np.__version__},
+        "template_digest": template.digest,
+        "vertices": len(template.vertices),
+        **asdict(request),
+    }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("topo4d")
+    except metadata.PackageNotFoundError:  # run from a checkout or from within the add-on
+        return "not installed"
+
+
+def _plain(request: TakeRequest) -> TakeRequest:
+    """`request` as it will read back from JSON, so that the two can be compared."""
+    values = json.loads(json.dumps(to_json(asdict(request))))
+    return TakeRequest(**{**values, "frames": tuple(values["frames"])})
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """Raise RequestError if `folder` holds anything a take would mix with; hidden files and a log may lie there."""
+    if not folder.is_dir():
+        return
+    others = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "log.txt"]
+    if others:
+        raise RequestError(f"{folder} holds other files ({min(others)}) and no take; name an empty or a new folder.")
+
+
+def _numbered(folder: Path, suffix: str) -> list[tuple[int, Path]]:
+    """The files 000123<suffix> of `folder` by number, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted((int(p.stem), p) for p in folder.iterdir() if p.suffix == suffix and p.stem.isdecimal())
+
+
+def _png_is_whole(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:  # gone, or shorter than that
+        return False

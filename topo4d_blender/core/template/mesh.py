@@ -59,11 +59,14 @@ class Template:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of topology, UV and vertices: two templates with one digest are the same."""
+        """SHA-256 of vertices, topology, UV and roles: two templates with one digest are the same."""
         digest = sha256()
         parts = [(self.vertices, "<f8"), (self.loops, "<i4"), (self.face_starts, "<i4")]
         if self.uv is not None:
             parts.append((self.uv, "<f4"))
+        for name, weights in sorted(self.roles.items()):
+            digest.update(name.encode())
+            parts.append((weights, "<f4"))
         for array, kind in parts:
             digest.update(f"{kind}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array, kind).tobytes())
