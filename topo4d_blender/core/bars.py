@@ -1,0 +1,90 @@
+"""Progress on stderr for the command line: a bar with the time left, or a line now and then where nobody watches."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from .jobs import LOG
+from .progress import Progress
+
+_QUIET_S = 10.0  # between two lines where stderr is a file or a pipe
+
+
+class BarProgress(Progress):
+    """Shows stages as bars on stderr; `stopping()` turns the first Ctrl-C into a request to stop."""
+
+    def __init__(self) -> None:
+        """Nothing is shown before the first stage."""
+        self._bar: tqdm | None = None
+        self._stop = threading.Event()
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a bar."""
+        self.close()
+        watched = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            desc=name,
+            file=sys.stderr if watched else _Lines(),
+            bar_format=None if watched else "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left",
+            mininterval=0.1 if watched else _QUIET_S,
+            miniters=1,
+            dynamic_ncols=watched,
+            leave=True,
+        )
+
+    def advance(self, steps: int = 1) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def warning(self, sentence: str) -> None:
+        """Print `warning: sentence` above the bar."""
+        LOG.warning("%s", sentence)
+        tqdm.write(f"warning: {sentence}", file=sys.stderr)
+
+    def cancelled(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._stop.is_set()
+
+    def close(self) -> None:
+        """End the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    @contextmanager
+    def stopping(self) -> Iterator[BarProgress]:
+        """Meanwhile the first Ctrl-C (or SIGTERM) asks the work to stop after what it is at; the second stops it."""
+
+        def ask(number: int, frame: object) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self._stop.set()
+            tqdm.write("Stopping; press Ctrl-C again to stop at once.", file=sys.stderr)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            self.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Lines:
+    """Gives tqdm's redrawn line to stderr as lines of their own."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -1,0 +1,141 @@
+"""The command line: `topo4d track | bake | evaluate | demo | doctor | worker`.
+
+Exit status 0: done. 1: the work failed or was stopped; what was finished is kept. 2: the request was wrong. An error is
+one sentence on stderr, never a traceback. stdout carries results alone (scores, paths), stderr progress and warnings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .bars import BarProgress
+from .errors import RequestError, Topo4DError
+from .jobs import DEVICES, METHODS, as_topo4d_error
+from .jobs import bake as bake_job
+from .jobs import track as track_job
+
+_PATH = click.Path(path_type=Path)
+
+
+class _OneSentence(click.Group):
+    """A group whose every failure is one line on stderr and the exit status that belongs to it."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            status = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help())
+            status = 2
+        except click.ClickException as error:
+            status = _say(RequestError(_sentence(error)))
+        except click.Abort:
+            status = _say(as_topo4d_error(KeyboardInterrupt()))
+        except Exception as error:
+            status = _say(as_topo4d_error(error))
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(error: Topo4DError) -> int:
+    click.echo(f"error: {' '.join(str(error).split())}", err=True)
+    return error.exit_status
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Click's message with the command whose help says more."""
+    ctx = getattr(error, "ctx", None)
+    return f"{error.format_message().rstrip('.')}; see {ctx.command_path if ctx else 'topo4d'} --help."
+
+
+def engine_version() -> str:
+    """The version of this engine, from its package's metadata where it is installed."""
+    try:
+        return version("topo4d")
+    except PackageNotFoundError:  # run from an extension's folder or a checkout
+        return "0.1.0"
+
+
+@click.group(cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="topo4d", prog_name="topo4d", version=engine_version())
+def main() -> None:
+    """4D head capture: one mesh through every frame of a multi-camera performance, with textures."""
+
+
+@main.command()
+@click.argument("capture", type=_PATH)
+@click.option("--template", required=True, type=_PATH, help="The mesh, registered to the first frame (.obj, .npz).")
+@click.option("--out", "take", required=True, type=_PATH, help="The take folder to write.")
+@click.option("--frames", help="Such as 1-120 or 1,50-60; default: all.")
+@click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
+@click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
+@click.option("--device", default="auto", show_default=True, type=click.Choice(DEVICES))
+@click.option("--resume", is_flag=True, help="Go on with the take in --out where it was left.")
+def track(**options: Any) -> None:
+    """Follow a template through CAPTURE, a folder or a calibration file, into a take folder."""
+    with BarProgress().stopping() as progress:
+        summary = track_job(progress, **options)
+    click.echo(f"{summary['frames']} frames solved in {summary['take']}")
+
+
+@main.command()
+@click.argument("take", type=_PATH)
+@click.option("--resolution", default=8192, show_default=True, type=click.IntRange(16, 16384), help="Width in texels.")
+@click.option("--frames", help="Such as 1,50-60; default: every solved one.")
+@click.option(
+    "--images", type=_PATH, help="A capture of the same cameras with larger plates; default: the tracked one."
+)
+@click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
+def bake(**options: Any) -> None:
+    """Bake a colour map for the frames of TAKE."""
+    with BarProgress().stopping() as progress:
+        summary = bake_job(progress, **options)
+    click.echo(f"{summary['frames']} maps baked in {summary['take']}")
+
+
+@main.command()
+@click.argument("take", type=_PATH)
+@click.option("--truth", required=True, type=_PATH, help="truth.npz: vertices, face_mask, unit_mm.")
+def evaluate(take: Path, truth: Path) -> None:
+    """Score TAKE against known truth; JSON on stdout, lengths in millimetres."""
+    from .evaluate import evaluate_take
+    from .take import Take
+
+    scores = evaluate_take(Take.open(take), truth)
+    for sentence in scores["warnings"]:
+        click.echo(f"warning: {sentence}", err=True)
+    click.echo(json.dumps(scores, indent=2, allow_nan=False))
+
+
+@main.command()
+@click.option("--out", default=Path("topo4d_demo"), show_default=True, type=_PATH, help="The folder to write.")
+@click.option("--resolution", default=2048, show_default=True, type=click.IntRange(16, 16384), help="Width in texels.")
+def demo(out: Path, resolution: int) -> None:
+    """Film a synthetic performance, track it, bake it; write the .blend and a report."""
+    from ..studio.demo import run_demo
+
+    with BarProgress().stopping() as progress:
+        run_demo(out, resolution, progress)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what this machine can run, and what to install for more."""
+    from .doctor import diagnose, in_words
+
+    found = diagnose()
+    click.echo(json.dumps(found, indent=2) if as_json else in_words(found))
+
+
+@main.command()
+def worker() -> None:
+    """Serve Blender over stdin and stdout (protocol.py)."""
+    from .worker import serve
+
+    raise SystemExit(serve())

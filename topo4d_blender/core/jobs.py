@@ -1,0 +1,179 @@
+"""The jobs of the command line and of the worker, the same code for both: check the request, open the rooms, run.
+
+Heavy imports (numba and what needs it) stand inside the functions: `topo4d --help` and the worker's hello are instant.
+Every function speaks through a `Progress` and raises only `Topo4DError`s on purpose; `as_topo4d_error` puts what is
+left into a sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import Cancelled, RequestError, Topo4DError, WorkError
+from .progress import Progress
+
+METHODS = ("gauss-newton",)
+DEVICES = ("auto", "cpu", "cuda")
+LOG = logging.getLogger("topo4d")
+
+
+def track(
+    progress: Progress,
+    *,
+    capture: Path,
+    template: Path,
+    take: Path,
+    frames: str | None = None,
+    unit_mm: float | None = None,
+    method: str = "gauss-newton",
+    settings: dict | None = None,
+    device: str = "auto",
+    resume: bool = False,
+) -> dict:
+    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}."""
+    choose_device(device, method)
+    from .capture import open_capture
+    from .take import Take, TakeRequest
+    from .template import read_template
+    from .track import track_take
+
+    filmed = open_capture(capture, frames, unit_mm=unit_mm)
+    mesh = read_template(template)
+    asked = TakeRequest(
+        capture=str(filmed.source.absolute()),
+        frames=filmed.frames,
+        unit_mm=filmed.unit_mm,
+        method=method,
+        settings=dict(settings or {}),
+    )
+    opened = Take.create(take, asked, mesh, resume=resume)
+    with logging_to(opened.folder):
+        for sentence in (*filmed.warnings, *mesh.warnings):
+            progress.warning(sentence)
+        LOG.info("track %s with %s, frames %s", filmed.source, template, frames or "all")
+        track_take(opened, filmed, progress)
+    return {"take": str(opened.folder), "frames": len(opened.solved_frames())}
+
+
+def bake(
+    progress: Progress,
+    *,
+    take: Path,
+    resolution: int = 8192,
+    frames: str | None = None,
+    images: Path | None = None,
+    resume: bool = False,
+) -> dict:
+    """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead."""
+    from .capture import open_capture
+    from .capture.patterns import choose_frames
+    from .take import Take
+    from .texture import bake_take
+
+    opened = Take.open(take)
+    solved = opened.solved_frames()
+    if not solved:
+        raise RequestError(f"{opened.folder} holds no solved frame yet; run `topo4d track` first.")
+    source = Path(images) if images else Path(opened.request.capture)
+    filmed = open_capture(source, unit_mm=opened.request.unit_mm)
+    warnings: list[str] = list(filmed.warnings)
+    if frames is not None:
+        chosen, more = choose_frames(frames, filmed.frames)
+        warnings += more
+    else:
+        chosen = tuple(f for f in solved if f in filmed.images)
+        if not chosen:
+            raise RequestError(f"{source} holds no plate of a solved frame of {opened.folder}; name another --images.")
+    with logging_to(opened.folder):
+        for sentence in warnings:
+            progress.warning(sentence)
+        LOG.info("bake at %d from %s, frames %s", resolution, source, frames or "all")
+        baked = bake_take(opened, filmed, resolution, chosen, progress, resume)
+    return {"take": str(opened.folder), "frames": len(baked)}
+
+
+def choose_device(device: str, method: str = "gauss-newton") -> str:
+    """The device that `method` runs on when `device` is asked for: "cpu". Raises RequestError in words otherwise."""
+    if method not in METHODS:
+        raise RequestError(f"There is no method {method!r} in this version; use --method {METHODS[0]}.")
+    if device not in DEVICES:
+        raise RequestError(f"There is no device {device!r}; use one of {', '.join(DEVICES)}.")
+    if device != "cuda":
+        return "cpu"
+    if cuda_name() is None:
+        raise RequestError("This machine has no CUDA device that the engine can use; leave --device at auto.")
+    raise RequestError(f"The method {method} runs on the CPU in this version; leave --device at auto.")
+
+
+def cuda_name() -> str | None:
+    """The first CUDA device, or None. Imports torch, which takes seconds: call it only where a person asked."""
+    try:
+        import torch
+    except (ImportError, OSError):  # OSError: a broken installation
+        return None
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+@contextmanager
+def logging_to(folder: Path) -> Iterator[None]:
+    """Keep the log of the engine in `folder`/log.txt meanwhile, the traceback of an unforeseen failure included."""
+    logging.raiseExceptions = False  # a full disk must not print a traceback about the log
+    path: Path | None = folder / "log.txt"
+    try:
+        handler: logging.Handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError:
+        path, handler = None, logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    try:
+        yield
+        LOG.info("done")
+    except Topo4DError as error:
+        LOG.error("%s", error)
+        raise
+    except Exception as error:
+        LOG.error("unforeseen", exc_info=True)
+        raise as_topo4d_error(error, path) from error
+    finally:
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+def as_topo4d_error(error: BaseException, log: Path | None = None) -> Topo4DError:
+    """`error` as one with a sentence for the user; details of what nobody foresaw stand in `log` or a temporary file."""
+    if isinstance(error, Topo4DError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("Stopped at your request; every finished frame is kept.")
+    if isinstance(error, MemoryError):
+        return WorkError("This machine's memory is spent; close other programs and run again with --resume.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkError("The disk is full; free some space and run again with --resume.")
+    unforeseen = WorkError(
+        f"Something unforeseen went wrong ({type(error).__name__}: {_one_line(error)}); "
+        f"the details are in {log or _write_details(error)}."
+    )
+    unforeseen.code = "internal"
+    return unforeseen
+
+
+def _write_details(error: BaseException) -> str:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="topo4d-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            file.writelines(traceback.format_exception(error))
+        return file.name
+    except OSError:
+        return "no file, for none could be written"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] + ("..." if len(text) > 200 else "")
