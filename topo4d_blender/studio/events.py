@@ -1,0 +1,87 @@
+"""What a stage says while it works: the worker protocol's lines for a program, a progress bar for a person.
+
+Blender prints on stdout from C; a stage keeps the real stdout for itself and sends the rest to nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from tqdm import tqdm
+
+from ..core.progress import Progress
+from ..core.protocol import encode
+
+
+class LineProgress(Progress):
+    """Progress as lines of the worker protocol."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` gets the lines."""
+        self._stream, self._done, self._total = stream, 0, 0
+
+    def stage(self, name: str, total: int) -> None:
+        """Say that a stage begins."""
+        self._done, self._total = 0, total
+        self._say({"event": "stage", "name": name, "total": total})
+
+    def advance(self, steps: int = 1) -> None:
+        """Say how far the stage is."""
+        self._done += steps
+        self._say({"event": "progress", "done": self._done, "total": self._total, "eta_s": None})
+
+    def warning(self, sentence: str) -> None:
+        """Pass the sentence on."""
+        self._say({"event": "warning", "sentence": sentence})
+
+    def _say(self, message: dict) -> None:
+        self._stream.write(encode(message))
+        self._stream.flush()
+
+
+class BarProgress(Progress):
+    """Progress as a bar on stderr."""
+
+    _bar: tqdm | None = None
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a bar."""
+        self.close()
+        self._bar = tqdm(total=total, desc=name, unit="")
+
+    def advance(self, steps: int = 1) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def warning(self, sentence: str) -> None:
+        """Write the sentence above the bar."""
+        tqdm.write(sentence, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextmanager
+def stage_output(events: bool) -> Iterator[Progress]:
+    """A progress for a stage; while it is open, whatever else prints on stdout is thrown away."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        with os.fdopen(os.dup(real), "w", encoding="utf-8") as stream:
+            progress = LineProgress(stream) if events else BarProgress()
+            yield progress
+            if isinstance(progress, BarProgress):
+                progress.close()
+    finally:
+        os.dup2(real, 1)
+        os.close(real)
+        os.close(nowhere)
