@@ -54,8 +54,6 @@ def read_calibration(path: Path, unit_mm: float | None = None) -> Calibration:
 
     Raises RequestError with one sentence if there is none, it is broken, or of a format that is not read.
     """
-    if unit_mm is not None and not (np.isfinite(unit_mm) and unit_mm > 0):
-        raise RequestError(f"The unit must be a positive number of millimetres, not {unit_mm}.")
     source = _find(Path(path))
     reader = _reader(source)
     if reader is None:
@@ -63,6 +61,8 @@ def read_calibration(path: Path, unit_mm: float | None = None) -> Calibration:
     calibration = reader(source)
     if unit_mm is not None:
         calibration = replace(calibration, unit_mm=float(unit_mm))
+    if not (np.isfinite(calibration.unit_mm) and calibration.unit_mm > 0):
+        raise RequestError(f"{source}: the unit must be a positive number of millimetres, not {calibration.unit_mm:g}.")
     _check_names(calibration)
     return calibration
 

@@ -60,7 +60,7 @@ def _decode(path: Path) -> Array:
                 raise RequestError(f"{path} has floating-point or 32-bit pixels; export it with 8 or 16 bits.")
             picture.load()  # complains about a truncated file, which OpenCV would fill with gray
             if not deep:
-                return np.asarray(picture.convert("RGB"))
+                return np.array(picture.convert("RGB"))
         return _decode_16_bit(path)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise _unreadable(path, error) from error

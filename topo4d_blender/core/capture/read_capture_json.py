@@ -56,7 +56,7 @@ def camera_as_json(camera: Camera) -> dict:
 
 def _load(path: Path) -> dict:
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # also UnicodeDecodeError
@@ -69,6 +69,10 @@ def _load(path: Path) -> dict:
         message = problem.message if len(problem.message) < 200 else problem.message[:200] + "..."
         raise RequestError(f"{path} is not a valid capture.json: {f'{place}: ' if place else ''}{message}.")
     return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 @lru_cache(maxsize=1)
