@@ -26,26 +26,24 @@ class Calibration:
 
 # Formats that are known and not read yet: what gives them away, as (glob below the folder, name of the format).
 _UNREAD = (
-    ("cameras.bin", "COLMAP"),
-    ("cameras.txt", "COLMAP"),
-    ("images.bin", "COLMAP"),
-    ("images.txt", "COLMAP"),
-    ("sparse/*/cameras.bin", "COLMAP"),
-    ("sparse/*/cameras.txt", "COLMAP"),
-    ("sparse/cameras.bin", "COLMAP"),
-    ("sparse/cameras.txt", "COLMAP"),
-    ("transforms*.json", "NeRF-style transforms.json"),
+    ("*cameras.bin", "COLMAP"),
+    ("*cameras.txt", "COLMAP"),
+    ("*images.bin", "COLMAP"),
+    ("*images.txt", "COLMAP"),
+    ("sparse/*/cameras.*", "COLMAP"),
+    ("sparse/cameras.*", "COLMAP"),
+    ("*transforms*.json", "NeRF (transforms.json)"),
+    ("*camera_params.json", "NeRSemble"),
+    ("*params.json", "FaceScape"),
+    ("*cameras.json", "Gaussian Splatting (cameras.json)"),
     ("poses_bounds*.npy", "LLFF"),
+    ("KRT", "Multiface (KRT)"),
     ("intri.yml", "EasyMocap"),
     ("extri.yml", "EasyMocap"),
-    ("camera_params.json", "NeRSemble"),
-    ("params.json", "FaceScape"),
-    ("KRT", "Multiface KRT"),
-    ("cameras.json", "Gaussian Splatting"),
+    ("*.yml", "OpenCV"),
     ("*.xmp", "RealityCapture"),
     ("*.csv", "RealityCapture"),
-    ("*.psx", "Metashape project (export its cameras as .xml)"),
-    ("*.yml", "OpenCV"),
+    ("*.psx", "Metashape's own project"),
 )
 
 
@@ -118,7 +116,7 @@ def _not_read(found: Path, asked: Path) -> RequestError:
     if name is None:
         return RequestError(f"{asked} is not a calibration that is read; give capture.json or Metashape's cameras.xml.")
     return RequestError(
-        f"{found} is a calibration of the format {name}, which is not read yet; "
+        f"{found} looks like a calibration of the format {name}, which is not read yet; "
         "write a capture.json (docs/formats.md) or export Metashape's cameras.xml."
     )
 
