@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from .errors import RequestError, Topo4DError
 from .jobs import DEVICES, METHODS, as_topo4d_error
 from .jobs import bake as bake_job
 from .jobs import track as track_job
+from .protocol import ENGINE
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,16 +53,8 @@ def _sentence(error: click.ClickException) -> str:
     return f"{error.format_message().rstrip('.')}; see {ctx.command_path if ctx else 'topo4d'} --help."
 
 
-def engine_version() -> str:
-    """The version of this engine, from its package's metadata where it is installed."""
-    try:
-        return version("topo4d")
-    except PackageNotFoundError:  # run from an extension's folder or a checkout
-        return "0.1.0"
-
-
 @click.group(cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="topo4d", prog_name="topo4d", version=engine_version())
+@click.version_option(ENGINE, prog_name="topo4d")
 def main() -> None:
     """4D head capture: one mesh through every frame of a multi-camera performance, with textures."""
 
@@ -138,4 +130,4 @@ def worker() -> None:
     """Serve Blender over stdin and stdout (protocol.py)."""
     from .worker import serve
 
-    raise SystemExit(serve())
+    serve()

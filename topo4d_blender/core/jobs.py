@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -148,11 +149,15 @@ def logging_to(folder: Path) -> Iterator[None]:
 
 
 def as_topo4d_error(error: BaseException, log: Path | None = None) -> Topo4DError:
-    """`error` as one with a sentence for the user; details of what nobody foresaw stand in `log` or a temporary file."""
+    """`error` as one with a sentence for the user; details of the unforeseen stand in `log` or a temporary file."""
     if isinstance(error, Topo4DError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("Stopped at your request; every finished frame is kept.")
+    if isinstance(error, ModuleNotFoundError):
+        return RequestError(
+            f"This Python ({sys.executable}) has no package {error.name}; `topo4d doctor` says what to do."
+        )
     if isinstance(error, MemoryError):
         return WorkError("This machine's memory is spent; close other programs and run again with --resume.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

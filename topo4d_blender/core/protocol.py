@@ -28,6 +28,7 @@ from __future__ import annotations
 import json
 
 PROTOCOL = 1
+ENGINE = "0.1.0"  # the engine's version; pyproject.toml says the same (a test)
 HEARTBEAT_S = 2.0  # the worker is never silent for longer
 COMMANDS = ("start", "cancel")
 JOBS = ("open", "track", "bake")
