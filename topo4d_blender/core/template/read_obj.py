@@ -29,7 +29,7 @@ def read_obj(path: Path) -> Template:
     config.triangulate = False
     reader = tinyobjloader.ObjReader()
     if not reader.ParseFromString(text, "", config):
-        raise RequestError(f"{path} is not a valid .obj: {_one_line(reader.Error())}")
+        raise RequestError(f"{path} is not a valid .obj: {_in_words(reader.Error())}; export it again.")
     if "Degenerated face" in reader.Warning():  # left out by the reader, so no later check sees it
         raise RequestError(
             f"{path} has a face with fewer than three corners; delete it (Mesh > Clean Up) and export again."
@@ -86,5 +86,8 @@ def _uv(points: np.ndarray, corners: np.ndarray, starts: np.ndarray, path: Path)
     return points[corners], ()
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()) or "tinyobjloader cannot read it."
+def _in_words(error: str) -> str:
+    line = re.search(r"[Ll]ine (\d+)", error)
+    if line and "`f'" in error:
+        return f"the face on line {line[1]} names a vertex that does not exist"
+    return " ".join(error.split()).rstrip(".") or "it cannot be parsed"
