@@ -7,7 +7,6 @@ import numpy as np
 
 from .colour import Colours
 from .kernels import project, sample_plate, sees
-from .survey import Survey
 from .uv import EMPTY, UvMap
 from .views import Views
 
@@ -20,9 +19,9 @@ _TRUST = 1e-4  # scores below this fade into the shared colour
 _MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
 
 
-def plan_triangles(survey: Survey, views: Views, vertices: Array, triangles: Array, uv_map: UvMap) -> tuple:
+def plan_triangles(scores: Array, views: Views, vertices: Array, triangles: Array, uv_map: UvMap) -> tuple:
     """For each triangle the views to try, best first [T, CANDIDATES] int16 (-1: none), and samples a texel axis [T]."""
-    return _plan(survey.scores, views.present, views.projections, vertices, triangles, uv_map.corners)
+    return _plan(scores, views.present, views.projections, vertices, triangles, uv_map.corners)
 
 
 def blend_rows(
@@ -35,7 +34,7 @@ def blend_rows(
     triangles: Array,  # [T, 3] int32
     ignored: Array,  # [T] bool: never look at pixels here
     views: Views,
-    survey: Survey,
+    scores: Array,  # [V, K] float32: of every view at every vertex
     colours: Colours,
 ) -> None:
     """Blend the texels of `rows`. Texels outside every island are left alone."""
@@ -58,7 +57,7 @@ def blend_rows(
         views.tolerance,
         views.pixels,
         views.codes,
-        survey.scores,
+        scores,
         colours.gains,
         colours.corrections,
         colours.shared,

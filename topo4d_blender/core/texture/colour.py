@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg
 
-from .survey import Surface, Survey
+from .survey import SAMPLES, Surface, Survey
 
 Array = np.ndarray
 SMOOTHING_RINGS = 6  # how far, in rings, low frequencies are taken from all views
@@ -36,13 +36,14 @@ class Colours:
     shared: Array  # [V, 3] float32: the low frequencies; filled smoothly where no camera looks
 
 
-def solve_colours(survey: Survey, surface: Surface) -> Colours:
-    """Gains, corrections and shared colour of one frame."""
-    gains = solve_gains(survey.colours, survey.weights)
+def solve_colours(survey: Survey, surface: Surface, ignored: Array) -> Colours:
+    """Gains, corrections and shared colour of one frame; nothing is learnt from triangles `ignored` [T] bool."""
+    weights = survey.weights * ~np.repeat(ignored, len(SAMPLES))[:, None]
+    gains = solve_gains(survey.colours, weights)
     balanced = survey.colours * gains
     mean = np.empty((len(balanced), 3), np.float32)
-    _robust_mean(balanced, survey.weights, mean)
-    seen = survey.weights > 0
+    _robust_mean(balanced, weights, mean)
+    seen = weights > 0
     missing = (mean[:, None] - balanced) * seen[..., None]
     corrections = _smooth_on_mesh(missing, seen, surface)
     known = seen.any(axis=1).astype(np.float32)
@@ -122,7 +123,7 @@ def _smooth_on_mesh(values: Array, known: Array, surface: Surface) -> Array:
 
 
 def _fill(values: Array, known: Array, average: sp.csr_matrix) -> Array:
-    """`values` [V, 3] with the vertices not `known` set to the mean of their rings (a discrete Laplace equation)."""
+    """`values` [V, C] with the vertices not `known` set to the mean of their rings (a discrete Laplace equation)."""
     if not known.any():
         return np.full_like(values, 128.0)
     unknown = np.flatnonzero(~known)
@@ -135,5 +136,5 @@ def _fill(values: Array, known: Array, average: sp.csr_matrix) -> Array:
     right = rows[:, np.flatnonzero(known)] @ values[known] + 1e-6 * centre
     solve = scipy.sparse.linalg.factorized(system.tocsc())
     filled = values.copy()
-    filled[unknown] = np.stack([solve(right[:, c]) for c in range(3)], axis=1)
+    filled[unknown] = np.stack([solve(column) for column in right.T], axis=1)
     return filled

@@ -63,15 +63,25 @@ def bake_frame(
     if not views.present.any():
         return None
     found = survey(views, vertices, canvas.surface, edge)
-    colours = solve_colours(found, canvas.surface)
-    plan = plan_triangles(found, views, vertices, canvas.triangles, canvas.uv_map)
+    colours = solve_colours(found, canvas.surface, canvas.ignored)
+    plan = plan_triangles(found.scores, views, vertices, canvas.triangles, canvas.uv_map)
     step()
     size = canvas.uv_map.resolution
     texture, seen = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.uint8)
     for band in range(BANDS):
         rows = slice(band * size // BANDS, (band + 1) * size // BANDS)
         blend_rows(
-            rows, texture, seen, canvas.uv_map, plan, vertices, canvas.triangles, canvas.ignored, views, found, colours
+            rows,
+            texture,
+            seen,
+            canvas.uv_map,
+            plan,
+            vertices,
+            canvas.triangles,
+            canvas.ignored,
+            views,
+            found.scores,
+            colours,
         )
         step()
     fill_empty(texture, canvas.uv_map.ids == EMPTY)

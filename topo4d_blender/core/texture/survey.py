@@ -88,9 +88,10 @@ def survey(views: Views, vertices: Array, surface: Surface, edge: float) -> Surv
         shrink = max(1, int(px_an_edge / _COARSE_PX))
         size = max(1, round(crop.shape[1] / shrink)), max(1, round(crop.shape[0] / shrink))
         coarse = crop if shrink == 1 else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-        _ask(vertices, *_camera_arrays(views, k), coarse, visible[:, k], np.zeros((0, 3), np.float32))
-        seen, colour = np.zeros(len(points), bool), np.zeros((len(points), 3), np.float32)
-        _ask(points, *_camera_arrays(views, k), coarse, seen, colour)
+        arrays = views.projections[k], views.codes_of(k), views.depth_range[k], views.tolerance
+        visible[:, k] = _ask(vertices, *arrays, coarse, np.zeros((0, 3), np.float32))
+        colour = np.zeros((len(points), 3), np.float32)
+        seen = _ask(points, *arrays, coarse, colour)
         colours[:, k] = colour
         weights[:, k] = seen * np.maximum(_cosines(points, directions, views.centres[k]), 0) ** 2
     feather = _feather(visible, surface.average)
@@ -114,16 +115,13 @@ def _feather(visible: Array, average: sp.csr_matrix) -> Array:
     return feather / FEATHER_RINGS
 
 
-def _camera_arrays(views: Views, k: int) -> tuple:
-    return views.projections[k], views.codes_of(k), views.depth_range[k], views.tolerance
-
-
 @nb.njit(parallel=True, cache=True)
-def _ask(points, projection, codes, depth_range, tolerance, coarse, seen, colours):
-    """Fill `seen` [N] and, unless it is empty, `colours` [N, 3], bilinear in the `coarse` plate."""
+def _ask(points, projection, codes, depth_range, tolerance, coarse, colours):
+    """Whether each of `points` [N, 3] is seen [N]; fills `colours` [N, 3] (unless empty), bilinear in `coarse`."""
     height, width = codes.shape
     flat = codes.reshape(-1)
     rows, columns = coarse.shape[:2]
+    seen = np.zeros(len(points), np.bool_)
     for i in nb.prange(len(points)):
         u, v, z = project(projection, points[i])
         seen[i] = z > 0 and sees(flat, 0, width, height, depth_range[0], depth_range[1], tolerance, u, v, z)
@@ -138,3 +136,4 @@ def _ask(points, projection, codes, depth_range, tolerance, coarse, seen, colour
             upper = (1 - fx) * coarse[y0, x0, c] + fx * coarse[y0, x1, c]
             lower = (1 - fx) * coarse[y1, x0, c] + fx * coarse[y1, x1, c]
             colours[i, c] = (1 - fy) * upper + fy * lower
+    return seen

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ..errors import WorkError
+from ..files import atomic_write
 
 PROXY = 2048  # texels along a side of the viewport's copy
 
@@ -41,16 +39,4 @@ def is_whole(master: Path, proxy: Path, resolution: int) -> bool:
 def _write_png(path: Path, image: Image.Image) -> None:
     info = PngImagePlugin.PngInfo()
     info.add(b"sRGB", b"\0")  # the colour space, said in the file: perceptual intent
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(beside, "wb") as file:
-                image.save(file, "PNG", compress_level=1, pnginfo=info)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise WorkError(
-            f"Could not write {path}: {error.strerror or error}; free some space or choose another folder."
-        ) from error
+    atomic_write(path, lambda file: image.save(file, "PNG", compress_level=1, pnginfo=info))
