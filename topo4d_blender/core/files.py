@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Callable
@@ -15,17 +16,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
-    """Write `path` by calling `writer` with an open binary file; readers see the old file or the whole new one.
+    """Write `path` by calling `writer` with a binary file in memory; readers see the old file or the whole new one.
 
-    The folder is made if it is not there. Raises WorkError if the disk is full or the place cannot be written; what
-    lay at `path` before is kept then.
+    In memory because numpy and Pillow hide why a write to a real file failed. The folder is made if it is not there.
+    Raises WorkError if the disk is full or the place cannot be written; what lay at `path` before is kept then.
     """
+    content = io.BytesIO()
+    writer(content)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("wb") as file:
-                writer(file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
