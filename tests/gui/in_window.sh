@@ -18,6 +18,8 @@ exec unshare --mount --net --pid --fork --kill-child --propagation private bash 
         if [ -d "$path" ]; then mkdir -p "$ROOT$path"; else mkdir -p "$ROOT$(dirname "$path")" && touch "$ROOT$path"; fi
         mount --bind "$path" "$ROOT$path"
     done
-    exec chroot "$ROOT" env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/w/home TMPDIR=/tmp XDG_RUNTIME_DIR=/w/run \
-        BLENDER_USER_RESOURCES=/w/resources LIBGL_ALWAYS_SOFTWARE=1 "$@"
+    mkdir -p "$WORK/home" "$WORK/run" "$WORK/tmp"
+    # "|| exit" keeps this shell as process 1: Xvfb and timeout take a parent with that number for a parent that died.
+    chroot "$ROOT" env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/w/home TMPDIR=/w/tmp XDG_RUNTIME_DIR=/w/run \
+        BLENDER_USER_RESOURCES=/w/resources LIBGL_ALWAYS_SOFTWARE=1 "$@" || exit
 ' _ "$ROOT" "$WORK" "$@"
