@@ -12,6 +12,7 @@ import bridge_scenes as scenes  # noqa: E402
 
 from topo4d_blender.bridge import cameras, meshes, shape_keys  # noqa: E402
 from topo4d_blender.bridge.errors import BridgeError  # noqa: E402
+from topo4d_blender.core.template import read_template  # noqa: E402
 
 OBJ = """v 0 0 0
 v 1 0 0
@@ -56,8 +57,8 @@ def test_roles_are_the_weights_of_the_vertex_groups(imported):
     obj.vertex_groups.new(name="other").add([0], 1.0, "REPLACE")
     obj.vertex_groups.new(name="t4d_stiff").add([1, 4], 0.25, "REPLACE")
     arrays = meshes.template_arrays(obj, root)
-    assert arrays["t4d_stiff"].tolist() == [0, 0.25, 0, 0, 0.25]
-    assert "other" not in arrays and "t4d_static" not in arrays
+    assert arrays["role_t4d_stiff"].tolist() == [0, 0.25, 0, 0, 0.25]
+    assert [name for name in arrays if name.startswith("role_")] == ["role_t4d_stiff"]
 
 
 def test_a_tracked_mesh_still_gives_its_own_vertices(imported):
@@ -74,6 +75,16 @@ def test_a_mesh_without_uv_goes_without_and_one_without_faces_is_refused(importe
     empty = bpy.data.objects.new("dots", bpy.data.meshes.new("dots"))
     with pytest.raises(BridgeError, match="no faces"):
         meshes.template_arrays(empty, root)
+
+
+def test_the_engine_reads_what_was_written(imported, tmp_path):
+    obj, root = imported
+    obj.vertex_groups.new(name="t4d_ignore").add([2], 1.0, "REPLACE")
+    meshes.write_template(obj, root, tmp_path / "template.npz")
+    template, file = read_template(tmp_path / "template.npz"), read_template(tmp_path / "start.obj")
+    assert np.array_equal(template.vertices, file.vertices) and np.array_equal(template.uv, file.uv)
+    assert np.array_equal(template.loops, file.loops) and np.array_equal(template.face_starts, file.face_starts)
+    assert template.roles["t4d_ignore"].tolist() == [0, 0, 1, 0, 0]
 
 
 def test_the_file_appears_whole_or_not_at_all(imported, tmp_path):

@@ -18,7 +18,7 @@ def template_arrays(obj: bpy.types.Object, root: bpy.types.Object | None, uv_map
     """What core.template.Template holds, from `obj`'s own mesh (no modifiers, no shape keys).
 
     vertices [V, 3] float64 in the space of the capture at `root`, loops [L] int32, face_starts [F + 1] int32, and,
-    where there are, uv [L, 2] float32 and one array [V] float32 in 0..1 for each role that has a vertex group.
+    where there are, uv [L, 2] float32 and role_<name> [V] float32 in 0..1 for each role that has a vertex group.
     """
     mesh = obj.data
     if not len(mesh.polygons):
@@ -56,7 +56,7 @@ def write_template(obj: bpy.types.Object, root: bpy.types.Object | None, path: P
 
 
 def _roles(obj: bpy.types.Object) -> dict[str, Array]:
-    groups = {obj.vertex_groups[name].index: name for name in ROLES if name in obj.vertex_groups}
+    groups = {obj.vertex_groups[name].index: f"role_{name}" for name in ROLES if name in obj.vertex_groups}
     roles = {name: np.zeros(len(obj.data.vertices), np.float32) for name in groups.values()}
     if groups:
         for vertex in obj.data.vertices:

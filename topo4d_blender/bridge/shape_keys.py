@@ -37,21 +37,28 @@ def frame_of(name: str) -> int | None:
 
 def frames_on(obj: bpy.types.Object) -> list[int]:
     """The frames that `obj` has shape keys of, ascending."""
-    keys = obj.data.shape_keys
-    found = [frame_of(block.name) for block in keys.key_blocks] if keys else []
+    found = map(frame_of, _key_names(obj))
     return sorted(frame for frame in found if frame is not None)
 
 
-def check(obj: bpy.types.Object) -> None:
-    """Raise BridgeError if `obj` cannot carry a take: not an editable mesh, or one with an artist's own shape keys."""
+def check(obj: bpy.types.Object, vertices: Array | None = None) -> None:
+    """Raise BridgeError if `obj` cannot carry a take: not an editable mesh, or one with an artist's own shape keys.
+
+    With `vertices` [V, 3], of a frame of the take, also if the take was made from another mesh.
+    """
     if obj.type != "MESH":
         raise BridgeError(f"'{obj.name}' is not a mesh; choose the mesh to track.")
     if obj.library or obj.data.library or obj.override_library:
         raise BridgeError(f"'{obj.name}' is linked from another file; make it local before tracking onto it.")
-    foreign = [block.name for block in _blocks(obj)[1:] if frame_of(block.name) is None]
+    foreign = [name for name in _key_names(obj)[1:] if frame_of(name) is None]
     if foreign:
         raise BridgeError(
             f"'{obj.name}' has shape keys of its own ('{foreign[0]}'); track onto a copy without shape keys."
+        )
+    if vertices is not None and vertices.shape != (len(obj.data.vertices), 3):
+        raise BridgeError(
+            f"'{obj.name}' has {len(obj.data.vertices)} vertices and the take {len(vertices)}; "
+            "the take was made from another template."
         )
 
 
@@ -66,13 +73,13 @@ def build(
     check(obj)
     clear(obj)
     for frame in sorted(frames):
-        _insert(obj, frame, transform(read(frame), to_object))
+        append(obj, frame, read(frame), to_object)
     refresh_playback(obj)
 
 
 def append(obj: bpy.types.Object, frame: int, vertices: Array, to_object: Array | None = None) -> None:
     """Add or overwrite the key of one `frame` from `vertices` [V, 3]; call `refresh_playback` after a batch."""
-    check(obj)
+    check(obj, vertices)
     _insert(obj, frame, transform(vertices, to_object))
 
 
@@ -133,11 +140,6 @@ def read_key(obj: bpy.types.Object, frame: int) -> Array:
 
 
 def _insert(obj: bpy.types.Object, frame: int, vertices: Array) -> None:
-    if vertices.shape != (len(obj.data.vertices), 3):
-        raise BridgeError(
-            f"Frame {frame} has {len(vertices)} vertices but '{obj.name}' has {len(obj.data.vertices)}; "
-            "the take was made from another template."
-        )
     if obj.data.shape_keys is None:
         obj.shape_key_add(name=BASIS, from_mix=False).interpolation = "KEY_LINEAR"
         obj.data.shape_keys.use_relative = False
@@ -168,5 +170,5 @@ def _eval_time(frame: int) -> float:
     return float(frame + 1)  # the Basis stands at 0
 
 
-def _blocks(obj: bpy.types.Object) -> list[bpy.types.ShapeKey]:
-    return list(obj.data.shape_keys.key_blocks) if obj.data.shape_keys else []
+def _key_names(obj: bpy.types.Object) -> list[str]:
+    return obj.data.shape_keys.key_blocks.keys() if obj.data.shape_keys else []

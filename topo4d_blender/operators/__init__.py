@@ -1,1 +1,12 @@
-"""To be written."""
+"""What the artist clicks, one file a step. Operators start jobs and return at once; `commit` shows the result."""
+
+from . import capture, engine, export, review, texture, track
+
+CLASSES = (
+    *engine.CLASSES,
+    *capture.CLASSES,
+    *track.CLASSES,
+    *review.CLASSES,
+    *texture.CLASSES,
+    *export.CLASSES,
+)

@@ -1,0 +1,91 @@
+"""Reads a take folder the way Blender needs it: frames, errors, textures. The engine alone writes it.
+
+The layout is the engine's (docs/formats.md): geometry/000123.npy, metrics.jsonl, texture/000123.png and, for the
+viewport, texture_2k/000123.png.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .arrays import Array
+from .errors import BridgeError
+
+
+def solved_frames(folder: Path) -> list[int]:
+    """Frame numbers with geometry, ascending; empty where there is no take."""
+    return _numbers(folder / "geometry", "npy")
+
+
+def textured_frames(folder: Path) -> list[int]:
+    """Frame numbers with a viewport texture, ascending."""
+    return _numbers(texture_folder(folder), "png")
+
+
+def texture_folder(folder: Path) -> Path:
+    """The proxies, or the masters where a bake was too small to need proxies."""
+    proxies = folder / "texture_2k"
+    return proxies if proxies.is_dir() else folder / "texture"
+
+
+def read_geometry(folder: Path, frame: int) -> Array:
+    """Vertices of `frame`, capture coordinates.  # [V, 3] float32. Raises BridgeError if they are not there whole."""
+    path = folder / "geometry" / f"{frame:06d}.npy"
+    try:
+        vertices = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BridgeError(
+            f"{path} is missing or damaged; delete it and press Track Sequence to solve it again."
+        ) from error
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
+        raise BridgeError(f"{path} holds no vertices; delete it and press Track Sequence to solve it again.")
+    return vertices
+
+
+def is_whole(folder: Path, frame: int) -> bool:
+    """Whether the geometry of `frame` can be read."""
+    try:
+        read_geometry(folder, frame)
+    except BridgeError:
+        return False
+    return True
+
+
+def read_metrics(folder: Path) -> dict[int, dict]:
+    """The newest line of metrics.jsonl of every frame; a line cut off by a crash is passed over."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    newest = {}
+    for line in lines:
+        try:
+            metrics = json.loads(line)
+            newest[int(metrics["frame"])] = metrics
+        except (ValueError, TypeError, KeyError):
+            continue
+    return newest
+
+
+def error_px(metrics: dict) -> float | None:
+    """One figure for a frame: the mean residual over its cameras, pixels; None if the line has none."""
+    residual = metrics.get("residual_px")
+    if isinstance(residual, dict):
+        values = [value for value in residual.values() if isinstance(value, int | float)]
+        return float(np.mean(values)) if values else None
+    return float(residual) if isinstance(residual, int | float) else None
+
+
+def next_folder(beside: Path, name: str) -> Path:
+    """The first of `beside`/name_take_001, _002, ... that does not exist."""
+    number = 1
+    while (folder := beside / f"{name}_take_{number:03d}").exists():
+        number += 1
+    return folder
+
+
+def _numbers(folder: Path, ending: str) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob(f"*.{ending}") if path.stem.isdigit())

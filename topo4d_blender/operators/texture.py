@@ -1,0 +1,71 @@
+"""Texture: bake, and show what is baked."""
+
+from pathlib import Path
+
+import bpy
+
+from ..bridge import show
+from ..bridge.errors import BridgeError
+from ..bridge.session import Handle, Job
+from .common import can_start, needs_take, start, tracked
+
+
+class TOPO4D_OT_bake(bpy.types.Operator):
+    """Bake a colour map of the tracked frames from the plates and show it on the mesh"""
+
+    bl_idname = "topo4d.bake"
+    bl_label = "Bake Textures"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A take, and an engine that is free."""
+        return needs_take(cls, context) and can_start(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start the job; the sequence appears on the mesh when it is done."""
+        settings, obj = context.scene.topo4d, tracked(context)
+        folder = Path(bpy.path.abspath(obj.topo4d.take))
+        command = {
+            "job": "bake",
+            "take": str(folder),
+            "resolution": int(settings.bake_resolution),
+            "frames": settings.bake_frames.strip() or None,
+            "images": None,
+            "resume": not settings.bake_again,
+        }
+        return start(self, context, Job(command, Handle.of(context.scene), finish_bake, Handle.of(obj), folder=folder))
+
+
+def finish_bake(job: Job) -> str:
+    """Show the sequence on the mesh that it was baked for."""
+    obj, scene = job.obj.find(), job.scene.find()
+    if obj is None or scene is None:
+        return f"The textures of {job.folder.name} are baked; open the file they belong to."
+    return f"{show.show_textures(obj, job.folder, scene.topo4d.uv_map)} frames have textures"
+
+
+class TOPO4D_OT_show_textures(bpy.types.Operator):
+    """Show the baked textures of the take on the mesh, as an override that leaves its own materials as they are"""
+
+    bl_idname = "topo4d.show_textures"
+    bl_label = "Show Textures"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A take."""
+        return needs_take(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Build the material anew from what is on disk."""
+        obj = tracked(context)
+        try:
+            count = show.show_textures(obj, Path(bpy.path.abspath(obj.topo4d.take)), context.scene.topo4d.uv_map)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count} frames have textures")
+        return {"FINISHED"}
+
+
+CLASSES = (TOPO4D_OT_bake, TOPO4D_OT_show_textures)

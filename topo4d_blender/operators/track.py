@@ -1,0 +1,147 @@
+"""Track: write the template, start the engine, show the take."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ..bridge import cameras, meshes, shape_keys, show, takes
+from ..bridge.errors import BridgeError
+from ..bridge.session import Handle, Job
+from ..preferences import get_preferences
+from .common import can_start, start, subject
+
+
+class TOPO4D_OT_track(bpy.types.Operator):
+    """Solve the template through the frames of the capture; a take that was interrupted goes on where it stands"""
+
+    bl_idname = "topo4d.track"
+    bl_label = "Track Sequence"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A capture, a mesh, an engine that is free."""
+        if context.scene.topo4d.root is None:
+            cls.poll_message_set("Load a capture first")
+        elif subject(context) is None:
+            cls.poll_message_set("Choose the mesh to track")
+        else:
+            return can_start(cls, context)
+        return False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start the job; frames arrive on the mesh as the engine solves them."""
+        settings, obj = context.scene.topo4d, subject(context)
+        template = Path(bpy.app.tempdir) / "topo4d_template.npz"
+        try:
+            shape_keys.check(obj)
+            meshes.write_template(obj, settings.root, template, settings.uv_map)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not settings.take:
+            settings.take = str(default_take(settings.root))
+        settings.template = obj
+        folder = Path(bpy.path.abspath(settings.take))
+        preferences = get_preferences(context)
+        command = {
+            "job": "track",
+            "capture": settings.root[cameras.SOURCE],
+            "template": str(template),
+            "take": str(folder),
+            "frames": settings.frames.strip() or None,
+            "method": "gauss-newton",
+            "settings": {},
+            "device": preferences.device if preferences else "auto",
+            "resume": True,
+        }
+        job = Job(command, Handle.of(context.scene), finish_track, Handle.of(obj), Handle.of(settings.root), folder)
+        return start(self, context, job)
+
+
+def finish_track(job: Job) -> str:
+    """Put the take on the mesh whole, in order, whatever happened to the frames that arrived one by one."""
+    obj, scene = job.obj.find(), job.scene.find()
+    if obj is None or scene is None:
+        return f"{job.folder.name} is done; open the file it belongs to, or load the take onto its mesh."
+    count, damaged = show.show_take(obj, job.root.find(), job.folder, scene)
+    if damaged:
+        return (
+            f"{count} frames tracked; {len(damaged)} are damaged on disk: delete them and press Track Sequence again."
+        )
+    return f"{count} frames tracked"
+
+
+def default_take(root: bpy.types.Object) -> Path:
+    """A new folder beside the .blend, or beside the capture while there is none."""
+    source = Path(root[cameras.SOURCE])
+    beside = Path(bpy.data.filepath).parent if bpy.data.filepath else source.parent.parent
+    return takes.next_folder(beside, source.parent.name or "capture")
+
+
+class TOPO4D_OT_new_take(bpy.types.Operator):
+    """Choose a new take folder, so that the next tracking begins anew and the old take is kept"""
+
+    bl_idname = "topo4d.new_take"
+    bl_label = "New Take"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The folder's name comes from the capture."""
+        if context.scene.topo4d.root is None:
+            cls.poll_message_set("Load a capture first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """The first number that is free."""
+        context.scene.topo4d.take = str(default_take(context.scene.topo4d.root))
+        return {"FINISHED"}
+
+
+class TOPO4D_OT_load_take(bpy.types.Operator):
+    """Show a take on the template: one solved elsewhere, or this one again from its folder"""
+
+    bl_idname = "topo4d.load_take"
+    bl_label = "Load Take"
+    bl_options = {"UNDO"}
+
+    directory: StringProperty(subtype="DIR_PATH")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The frames go on a mesh."""
+        if subject(context) is None:
+            cls.poll_message_set("Choose the mesh of the take")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Ask for the folder."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Read it all; needs no engine."""
+        settings, obj, folder = context.scene.topo4d, subject(context), Path(bpy.path.abspath(self.directory))
+        if not (folder / "take.json").is_file():
+            self.report({"ERROR"}, f"{folder} holds no take (no take.json); choose the folder that tracking wrote.")
+            return {"CANCELLED"}
+        try:
+            count, damaged = show.show_take(obj, settings.root, folder, context.scene)
+            if takes.textured_frames(folder):
+                show.show_textures(obj, folder, settings.uv_map)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        settings.template, settings.take = obj, str(folder)
+        if damaged:
+            self.report({"WARNING"}, f"{len(damaged)} frames are damaged on disk, first {damaged[0]}")
+        else:
+            self.report({"INFO"}, f"{count} frames loaded")
+        return {"FINISHED"}
+
+
+CLASSES = (TOPO4D_OT_track, TOPO4D_OT_new_take, TOPO4D_OT_load_take)

@@ -1,0 +1,58 @@
+"""Take: the capture and its cameras."""
+
+import bpy
+
+from ..bridge import cameras
+from .common import Tab, draw_job, fields, next_step
+
+
+class TOPO4D_PT_take(Tab, bpy.types.Panel):
+    """Load a capture, choose frames, look through its cameras."""
+
+    bl_idname = "TOPO4D_PT_take"
+    bl_label = "Take"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The load button, then what was loaded."""
+        layout, settings = self.layout, context.scene.topo4d
+        if draw_job(layout, "open"):
+            return
+        row = layout.row()
+        row.scale_y = 1.3 if settings.root is None else 1.0
+        row.operator("topo4d.load_capture", icon="FILE_FOLDER")
+        if settings.root is None:
+            next_step(layout, "Load a capture: its folder, or its calibration file dropped on the 3D view")
+            return
+        column = fields(layout)
+        column.prop(settings, "root")
+        column.prop(settings, "frames")
+        column.label(text=f"1 unit is {settings.root.get(cameras.UNIT, 0):g} mm")
+
+
+class TOPO4D_PT_cameras(Tab, bpy.types.Panel):
+    """The cameras of the capture."""
+
+    bl_idname = "TOPO4D_PT_cameras"
+    bl_label = "Cameras"
+    bl_parent_id = "TOPO4D_PT_take"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a capture."""
+        return context.scene.topo4d.root is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """A row a camera: look through it, show or hide it."""
+        column = self.layout.column(align=True)
+        for camera in cameras.cameras_of(context.scene.topo4d.root):
+            row = column.row(align=True)
+            current = camera == context.scene.camera
+            row.operator(
+                "topo4d.view_camera", text=camera.name, depress=current, icon="VIEW_CAMERA"
+            ).camera = camera.name
+            row.prop(camera, "hide_viewport", text="", emboss=False)
+
+
+CLASSES = (TOPO4D_PT_take, TOPO4D_PT_cameras)

@@ -1,0 +1,68 @@
+"""What the .blend remembers of a capture, a take and a tracked mesh: choices of the artist, never progress."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+
+def _is_mesh(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> bool:
+    return obj.type == "MESH"
+
+
+class TOPO4D_PG_frame(bpy.types.PropertyGroup):
+    """One of the worst frames of a take."""
+
+    frame: IntProperty(name="Frame")
+    error_px: FloatProperty(name="Error", description="Mean distance between plates and mesh in pixels")
+
+
+class TOPO4D_PG_object(bpy.types.PropertyGroup):
+    """On a tracked mesh: where its frames come from."""
+
+    take: StringProperty(
+        name="Take", description="Folder that holds the solved frames of this mesh", subtype="DIR_PATH"
+    )
+    worst: CollectionProperty(type=TOPO4D_PG_frame)
+
+
+class TOPO4D_PG_scene(bpy.types.PropertyGroup):
+    """On a scene: what the panels ask for."""
+
+    root: PointerProperty(
+        name="Capture", description="Empty that the cameras of the capture hang under", type=bpy.types.Object
+    )
+    frames: StringProperty(
+        name="Frames", description="Frames to track, such as 1-120 or 1,50-60; empty for all of the capture"
+    )
+    template: PointerProperty(
+        name="Template",
+        description="Mesh to track, lying on the subject in the first frame",
+        type=bpy.types.Object,
+        poll=_is_mesh,
+    )
+    uv_map: StringProperty(name="UV Map", description="UV map for the textures; empty for the active one")
+    take: StringProperty(
+        name="Take Folder",
+        description="Folder that the solved frames go to; empty for a new one beside the .blend or the capture",
+        subtype="DIR_PATH",
+    )
+    bake_resolution: EnumProperty(
+        name="Resolution",
+        description="Width and height of the baked textures in pixels",
+        items=[(str(size), f"{size // 1024}K", f"{size} x {size}") for size in (1024, 2048, 4096, 8192)],
+        default="2048",
+    )
+    bake_frames: StringProperty(
+        name="Frames", description="Frames to bake, such as 1,50-60; empty for every tracked frame"
+    )
+    bake_again: BoolProperty(name="Bake Again", description="Bake frames anew that have a texture already")
+
+
+CLASSES = (TOPO4D_PG_frame, TOPO4D_PG_object, TOPO4D_PG_scene)
