@@ -126,6 +126,14 @@ def test_pattern_of_the_capture(tmp_path):
     assert open_capture(tmp_path).frames == (12,)
 
 
+def test_pattern_without_camera_serves_one_camera_only(tmp_path):
+    write_capture_json(tmp_path / "capture.json", [camera("A")], 1.0, "shot.{frame}.png")
+    picture(tmp_path / "shot.0003.png")
+    assert open_capture(tmp_path).images == {3: {"A": tmp_path / "shot.0003.png"}}
+    write_capture_json(tmp_path / "capture.json", [camera("A"), camera("B")], 1.0, "shot.{frame}.png")
+    refused(tmp_path, str(tmp_path / "capture.json"), "{camera}")
+
+
 def test_masks_are_found(capture):
     picture(capture / "masks/left/000009.png")
     read = open_capture(capture)

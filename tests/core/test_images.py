@@ -89,6 +89,7 @@ def refused(path: Path, *words: str, camera: Camera | None = None) -> None:
         assert word in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 @pytest.mark.parametrize("deep", [False, True])

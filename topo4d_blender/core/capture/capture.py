@@ -110,7 +110,7 @@ def _missing(names: list[str], images: Found, strangers: set[str], folder: Path)
     sentences = []
     absent = [name for name in names if not _first(name, images)]
     if absent:
-        sentences.append(f"Left out because {folder} holds no images of them: {_some(absent)}.")
+        sentences.append(f"Cameras without an image below {folder} in these frames are left out: {_some(absent)}.")
     for name in names:
         gaps = [frame for frame, plates in images.items() if name not in plates]
         if gaps and name not in absent:

@@ -37,15 +37,13 @@ def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, set[str]
     found: Found = {}
     strangers: set[str] = set()
     expression = _expression(pattern)
-    only = next(iter(known)) if len(known) == 1 and "{camera}" not in pattern else None
-    loose = re.sub(r"\\\{(camera|frame)\\\}|\{(camera|frame)\}", "*", _glob(pattern))
-    for text in sorted(glob.glob(loose, root_dir=folder)):
+    for text in sorted(glob.glob(_glob(pattern), root_dir=folder)):
         match = expression.fullmatch(text.replace("\\", "/"))
         if not match:
             continue
-        name = match.groupdict().get("camera", only)
+        name = match["camera"] if "{camera}" in pattern else next(iter(known))  # the reader saw to it: there is one
         if name not in known:
-            strangers.add(str(name))
+            strangers.add(name)
             continue
         place = found.setdefault(int(match["frame"]), {})
         path = folder / text
@@ -55,9 +53,9 @@ def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, set[str]
 
 
 def _glob(pattern: str) -> str:
-    """The pattern with its literal parts safe for glob, its placeholders and a final .* kept."""
+    """The pattern as a glob, wider than the pattern: any text for a camera, a frame and the suffix."""
     stem, any_suffix = (pattern[:-2], ".*") if pattern.endswith(".*") else (pattern, "")
-    return "".join(p if p in ("{camera}", "{frame}") else glob.escape(p) for p in _split(stem)) + any_suffix
+    return "".join("*" if p in ("{camera}", "{frame}") else glob.escape(p) for p in _split(stem)) + any_suffix
 
 
 def _expression(pattern: str) -> re.Pattern[str]:

@@ -29,6 +29,9 @@ def read_capture_json(path: Path) -> Calibration:
     document = _load(path)
     images, masks = (_patterns(document.get(key, ())) for key in ("images", "masks"))
     cameras = tuple(_camera(entry, path) for entry in document["cameras"])
+    for pattern in (*images, *masks):
+        if "{camera}" not in pattern and len(cameras) > 1:
+            raise RequestError(f"{path}: the pattern {pattern!r} lacks {{camera}}, so the images are nobody's; add it.")
     return Calibration(path, cameras, float(document["unit_mm"]), images, masks)
 
 
