@@ -128,6 +128,6 @@ def doctor(as_json: bool) -> None:
 @main.command()
 def worker() -> None:
     """Serve Blender over stdin and stdout (protocol.py)."""
-    from .worker import serve
+    from .worker import main as serve
 
     serve()

@@ -89,7 +89,7 @@ class WorkerProgress(Progress):
         return self._stop.is_set()
 
 
-def serve() -> NoReturn:
+def main() -> NoReturn:
     """Serve commands from stdin until it closes, then end the process."""
     channel = Channel(_reserve_stdout())
     faulthandler.enable()  # a crash in native code leaves its stack on stderr
