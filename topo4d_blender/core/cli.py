@@ -26,7 +26,15 @@ _PATH = click.Path(path_type=Path)
 class _OneSentence(click.Group):
     """A group whose every failure is one line on stderr and the exit status that belongs to it."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Ctrl-C is met here because click would answer it with an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise as_topo4d_error(error) from None
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line and end the process."""
         kwargs["standalone_mode"] = False
         try:
             status = super().main(*args, **kwargs)
@@ -35,7 +43,7 @@ class _OneSentence(click.Group):
             status = 2
         except click.ClickException as error:
             status = _say(RequestError(_sentence(error)))
-        except click.Abort:
+        except click.Abort:  # Ctrl-C before the command began
             status = _say(as_topo4d_error(KeyboardInterrupt()))
         except Exception as error:
             status = _say(as_topo4d_error(error))
@@ -53,7 +61,7 @@ def _sentence(error: click.ClickException) -> str:
     return f"{error.format_message().rstrip('.')}; see {ctx.command_path if ctx else 'topo4d'} --help."
 
 
-@click.group(cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("topo4d", cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ENGINE, prog_name="topo4d")
 def main() -> None:
     """4D head capture: one mesh through every frame of a multi-camera performance, with textures."""
