@@ -15,7 +15,7 @@ from ..errors import RequestError, Topo4DError
 from ..progress import Progress
 from ..take import Take
 from .frame import BANDS, Canvas, bake_frame
-from .write import is_whole, write_texture
+from .write import texture_size, write_texture
 
 Array = np.ndarray
 _READERS = 2  # threads that decode plates ahead
@@ -44,7 +44,8 @@ def bake_take(
     if template.uv is None:
         raise RequestError("The template has no UV map, so there is nothing to bake onto; unwrap it and track again.")
     if resume:
-        chosen = [f for f in chosen if not is_whole(take.texture_path(f), take.proxy_path(f), resolution)]
+        whole = set(take.textured_frames())
+        chosen = [f for f in chosen if f not in whole or not _is_current(take, f, resolution)]
     with_plates = [f for f in chosen if capture.images.get(f)]
     for frame in chosen:
         if frame not in with_plates:
@@ -101,6 +102,11 @@ def _choose_frames(take: Take, frames: tuple[int, ...] | None) -> list[int]:
         named = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
         raise RequestError(f"Frame {named} of {take.folder} is not solved; track it first or choose solved frames.")
     return sorted(set(frames))
+
+
+def _is_current(take: Take, frame: int, resolution: int) -> bool:
+    """Whether the master of `frame`, known to be whole, is of `resolution` and has its proxy beside it."""
+    return take.proxy_path(frame).is_file() and texture_size(take.texture_path(frame)) == (resolution, resolution)
 
 
 def _plate_jobs(

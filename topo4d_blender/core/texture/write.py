@@ -25,15 +25,13 @@ def write_texture(master: Path, proxy: Path, texture: np.ndarray) -> None:
     _write_png(master, image)
 
 
-def is_whole(master: Path, proxy: Path, resolution: int) -> bool:
-    """Whether both files are there and the master is of `resolution`."""
-    if not (master.is_file() and proxy.is_file()):
-        return False
+def texture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height in texels of a texture on disk; None if it cannot be read. Reads the header alone."""
     try:
-        with Image.open(master) as image:
-            return image.size == (resolution, resolution)
+        with Image.open(path) as image:
+            return image.size
     except OSError:
-        return False
+        return None
 
 
 def _write_png(path: Path, image: Image.Image) -> None:
