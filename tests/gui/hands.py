@@ -1,7 +1,7 @@
 """An artist's hands and eyes in a Blender window: runs inside Blender, on its standard library and bpy alone.
 
-A walk is a generator: it does one thing and yields the seconds to wait before the next. A timer drives it, so that Blender
-draws, handles events and runs the add-on's own timers between two steps, as it does for a person.
+A walk is a generator: it does one thing and yields the seconds to wait before the next. A timer drives it, so that
+Blender draws, handles events and runs the add-on's own timers between two steps, as it does for a person.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Hands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._pictures = 0
+        self._hint = None  # where the last button was: the next one is probably near
         self._began = time.monotonic()
 
     def log(self, *words: object) -> None:
@@ -31,7 +32,7 @@ class Hands:
             print(f"{time.monotonic() - self._began:7.2f}", *words, file=file, flush=True)
 
     def picture(self, name: str) -> None:
-        """Keep a picture of the whole screen (Blender's own screenshot operator gives black under a software OpenGL)."""
+        """Keep a picture of the whole screen (Blender's own screenshots are black under a software OpenGL)."""
         self._pictures += 1
         path = self.folder / f"{self._pictures:02d}-{name}.png"
         subprocess.run(["import", "-window", "root", str(path)], check=True, timeout=30)
@@ -68,6 +69,7 @@ class Hands:
         if place is None:
             self.picture("no-button")
             raise AssertionError(f"no button of {operator} in the sidebar")
+        self._hint = place[1]
         self.log("press", operator, "at", place)
         for value in ("PRESS", "RELEASE"):
             self.window.event_simulate(type="LEFTMOUSE", value=value, x=place[0], y=place[1])
@@ -79,9 +81,12 @@ class Hands:
         Blender tells nobody where a button is, but its "Copy Python Command" tells which one the mouse is over.
         """
         sidebar = self.sidebar
+        rows = list(range(sidebar.y + sidebar.height - 8, sidebar.y + 4, -9))
+        if self._hint is not None:
+            rows.sort(key=lambda y: abs(y - self._hint))
         for share in (0.5, 0.25, 0.75):  # buttons side by side are each met by one of these columns
             x = sidebar.x + int(share * (sidebar.width - 40))
-            for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 4, -9):
+            for y in rows:
                 self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
                 yield 0.03
                 if self._under_the_mouse(sidebar).startswith(command):
