@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import Topo4DError
+from ..core.jobs import as_topo4d_error
 from .events import stage_output
 
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--out", type=_DIRECTORY, required=True, help="Folder of the capture.")
+@click.option("--out", type=_PATH, required=True, help="Folder of the capture.")
 @click.option("--vertices", default=8000, show_default=True, help="The nearest subdivision of Suzanne is taken.")
 @click.option("--cameras", default=12, show_default=True, type=click.IntRange(1))
 @click.option("--frames", default=12, show_default=True, type=click.IntRange(1))
@@ -47,9 +47,35 @@ def film(out, vertices, cameras, frames, width, height, texture, samples, flat, 
         film_suzanne(Film(vertices, frames, texture, seed, rig, sensor, look), out, progress)
 
 
-if __name__ == "__main__":
+@main.command()
+@click.argument("capture", type=_PATH)
+@click.argument("take", type=_PATH)
+@click.option("--template", type=_PATH, required=True, help="The .obj that was tracked.")
+@click.option("--out", type=_PATH, required=True, help="The .blend to write.")
+@click.option("--alembic", type=_PATH, help="The .abc to write as well.")
+@click.option("--events", is_flag=True, help="Say JSON lines on stdout instead of drawing a progress bar.")
+def blend(capture, take, template, out, alembic, events) -> None:
+    """Show a take in a .blend: cameras with plates, a shape key a frame, the texture sequence, the timeline."""
+    with stage_output(events) as progress:
+        from .blend import write_blend
+
+        write_blend(capture, template, take, out, alembic, progress)
+
+
+def _run() -> None:
+    """Every failure is one sentence on stderr and the exit status that belongs to it."""
     try:
-        main()
-    except Topo4DError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_status)
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        failure = as_topo4d_error(KeyboardInterrupt() if isinstance(error, click.Abort) else error)
+        print(failure, file=sys.stderr)
+        sys.exit(failure.exit_status)
+
+
+if __name__ == "__main__":
+    _run()

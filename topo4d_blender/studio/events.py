@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from tqdm import tqdm
-
+from ..core.bars import BarProgress
 from ..core.progress import Progress
 from ..core.protocol import encode
 
@@ -43,44 +42,20 @@ class LineProgress(Progress):
         self._stream.flush()
 
 
-class BarProgress(Progress):
-    """Progress as a bar on stderr."""
-
-    _bar: tqdm | None = None
-
-    def stage(self, name: str, total: int) -> None:
-        """Begin a bar."""
-        self.close()
-        self._bar = tqdm(total=total, desc=name, unit="")
-
-    def advance(self, steps: int = 1) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(steps)
-
-    def warning(self, sentence: str) -> None:
-        """Write the sentence above the bar."""
-        tqdm.write(sentence, file=sys.stderr)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()
-
-
 @contextmanager
 def stage_output(events: bool) -> Iterator[Progress]:
-    """A progress for a stage; while it is open, whatever else prints on stdout is thrown away."""
+    """The progress of a stage; while it is open, whatever else prints on stdout is thrown away."""
     sys.stdout.flush()
     real = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     try:
-        with os.fdopen(os.dup(real), "w", encoding="utf-8") as stream:
-            progress = LineProgress(stream) if events else BarProgress()
-            yield progress
-            if isinstance(progress, BarProgress):
-                progress.close()
+        if events:
+            with os.fdopen(os.dup(real), "w", encoding="utf-8") as stream:
+                yield LineProgress(stream)
+        else:
+            with BarProgress().stopping() as bar:
+                yield bar
     finally:
         os.dup2(real, 1)
         os.close(real)

@@ -163,6 +163,8 @@ def _material(texture: Path, roughness: Path | None, look: Look) -> bpy.types.Ma
         return material
     shader = nodes.new("ShaderNodeBsdfPrincipled")
     links.new(colour.outputs["Color"], shader.inputs["Base Color"])
+    links.new(colour.outputs["Color"], shader.inputs["Emission Color"])
+    shader.inputs["Emission Strength"].default_value = look.ambient
     shader.inputs["Specular IOR Level"].default_value = look.gloss
     shader.inputs["Roughness"].default_value = 0.45
     if roughness is not None:
@@ -186,20 +188,15 @@ def _add_light(light: Light, middle: Array) -> None:
 
 
 def _set_world(look: Look) -> None:
-    """A surrounding light that shines on the subject with `ambient` and is seen by the cameras as `background`."""
+    """A gray that the cameras see behind the subject and that lights nothing."""
     world = bpy.data.worlds.new("world")
     bpy.context.scene.world = world
     world.use_nodes = True
-    nodes, links = world.node_tree.nodes, world.node_tree.links
-    nodes.clear()
-    rays, mix, output = (nodes.new(k) for k in ("ShaderNodeLightPath", "ShaderNodeMixShader", "ShaderNodeOutputWorld"))
-    for slot, strength in ((1, look.ambient), (2, look.background)):
-        gray = nodes.new("ShaderNodeBackground")
-        gray.inputs["Strength"].default_value = strength
-        gray.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
-        links.new(gray.outputs[0], mix.inputs[slot])
-    links.new(rays.outputs["Is Camera Ray"], mix.inputs[0])
-    links.new(mix.outputs[0], output.inputs["Surface"])
+    gray = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+    gray.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
+    gray.inputs["Strength"].default_value = look.background
+    world.cycles.sampling_method = "NONE"
+    world.cycles_visibility.diffuse = world.cycles_visibility.glossy = False
 
 
 def _set_render(look: Look) -> None:
@@ -215,9 +212,8 @@ def _set_render(look: Look) -> None:
     scene.view_settings.view_transform = "Standard"
     cycles = scene.cycles
     cycles.device = "CPU"
-    cycles.samples = look.samples if look.skin else max(4, look.samples)
+    cycles.samples = look.samples
     cycles.use_adaptive_sampling = False
     cycles.use_denoising = False
-    cycles.max_bounces = look.max_bounces
-    cycles.diffuse_bounces = cycles.glossy_bounces = look.max_bounces
+    cycles.max_bounces = 0
     cycles.caustics_reflective = cycles.caustics_refractive = False

@@ -16,6 +16,7 @@ from ..core.template import Template
 from .noise import fractal_noise
 
 Array = np.ndarray
+_FRECKLES = 2600
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Texels:
     mask: Array  # [R, R] bool, row 0 at the top
     points: Array  # [N, 3] float32: where each texel under the mask lies in space
     vertices: Array  # [N] int32: a vertex of the triangle each lies in
+    areas: Array  # [N] float32: how much of the surface each covers, in no unit
 
 
 def find_texels(template: Template, positions: Array, resolution: int) -> Texels:
@@ -40,24 +42,28 @@ def find_texels(template: Template, positions: Array, resolution: int) -> Texels
     wb, wc = _cross(p - a, c - a) / area, _cross(b - a, p - a) / area
     va, vb, vc = (positions[template.loops[triangles[ids[rows, columns], k]]] for k in range(3))
     points = (va + wb[:, None] * (vb - va) + wc[:, None] * (vc - va)).astype(np.float32)
-    return Texels(ids >= 0, points, template.loops[triangles[ids[rows, columns], 0]])
+    covered = np.linalg.norm(np.cross(vb - va, vc - va), axis=1) / np.abs(area)
+    return Texels(ids >= 0, points, template.loops[triangles[ids[rows, columns], 0]], covered.astype(np.float32))
 
 
 def _cross(a: Array, b: Array) -> Array:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def paint_skin(mm: Array, seed: int = 0) -> tuple[Array, Array]:
-    """Skin at the points `mm` [N, 3], in millimetres: colour [N, 3] sRGB in 0..1 and roughness [N]."""
+def paint_skin(mm: Array, areas: Array, seed: int = 0) -> tuple[Array, Array]:
+    """Skin at the points `mm` [N, 3], in millimetres, each for its share `areas` [N] of the surface.
+
+    Returns colour [N, 3], sRGB in 0..1, and roughness [N].
+    """
     blotch, mottle = fractal_noise(mm, 38.0, 3, seed), fractal_noise(mm, 9.0, 2, seed + 1)
     grain, pore = fractal_noise(mm, 2.6, 2, seed + 2), fractal_noise(mm, 1.3, 1, seed + 3)
     colour = np.array([0.80, 0.575, 0.455], np.float32) * np.ones((len(mm), 1), np.float32)
     colour += blotch[:, None] * np.array([0.05, -0.035, -0.03], np.float32)
     colour += mottle[:, None] * np.array([0.05, 0.02, 0.025], np.float32)
-    colour *= 1.0 + 0.13 * grain[:, None]
+    colour *= 1.0 + 0.10 * grain[:, None]
     colour *= 1.0 - 0.30 * np.clip(pore - 0.18, 0.0, 1.0)[:, None]
     lay(colour, 0.28 * _vein(mm, seed + 4), (0.42, 0.40, 0.50))
-    lay(colour, _freckles(mm, seed), (0.47, 0.27, 0.17))
+    lay(colour, _freckles(mm, areas, seed), (0.47, 0.27, 0.17))
     roughness = 0.46 + 0.10 * mottle + 0.08 * grain + 0.05 * blotch
     return np.clip(colour, 0.0, 1.0), np.clip(roughness, 0.15, 0.9)
 
@@ -73,10 +79,11 @@ def _vein(mm: Array, seed: int) -> Array:
     return line * np.clip(fractal_noise(mm, 60.0, 1, seed + 1) * 3.0, 0.0, 1.0)
 
 
-def _freckles(mm: Array, seed: int) -> Array:
+def _freckles(mm: Array, areas: Array, seed: int) -> Array:
     """Round spots, 0.6 to 2 mm in radius, each at a random point of the surface."""
     random = np.random.default_rng([seed, 5])
-    centres = mm[random.integers(0, len(mm), 2600)]
+    share = np.cumsum(areas, dtype=np.float64)
+    centres = mm[np.searchsorted(share, random.random(_FRECKLES) * share[-1])]
     radius = random.uniform(0.6, 1.1, len(centres)) * np.where(random.random(len(centres)) < 0.06, 2.0, 1.0)
     strength = random.uniform(0.25, 0.85, len(centres))
     distance, nearest = cKDTree(centres).query(mm, distance_upper_bound=4.0, workers=-1)
@@ -92,8 +99,8 @@ def add_hair(
     """Short hairs where `weight` [N] is, in place: noise drawn out along the direction `along`."""
     axis = np.array(along, np.float64) / np.linalg.norm(along)
     squeezed = mm - 0.85 * (mm @ axis)[:, None] * axis
-    strands = fractal_noise(squeezed, 1.6, 2, seed)
-    lay(colour, np.clip(weight * (0.55 + 1.6 * strands), 0.0, 0.95), tone)
+    strands = fractal_noise(squeezed, 2.2, 2, seed)
+    lay(colour, np.clip(weight * (0.5 + 1.3 * strands), 0.0, 0.8), tone)
 
 
 def to_image(mask: Array, values: Array, pad: int = 12) -> Array:

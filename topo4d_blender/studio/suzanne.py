@@ -33,7 +33,7 @@ def paint(template: Template, resolution: int, seed: int = 0) -> tuple[Array, Ar
     """Her colour map [R, R, 3] and roughness map [R, R], 8 bit. `template` is in her own size."""
     texels = find_texels(template, template.vertices, resolution)
     unit = millimetres(template.vertices)
-    colour, roughness = paint_skin(texels.points * unit, seed)
+    colour, roughness = paint_skin(texels.points * unit, texels.areas, seed)
     _paint_face(colour, texels.points, unit, seed)
     ball = _eyeballs(template)[texels.vertices] > 0
     colour[ball], roughness[ball] = _paint_eyes(texels.points[ball], seed)
@@ -53,7 +53,9 @@ def _paint_face(colour: Array, points: Array, unit: float, seed: int) -> None:
     lay(colour, 0.30 * _gauss(mirrored, (0.36, 0.25, 0.66), (0.3, 0.2, 0.12)), (0.52, 0.30, 0.27))
     brow = _gauss(mirrored, (0.36, 0.655, 0.76), (0.2, 0.055, 0.12))
     add_hair(colour, points * unit, 1.5 * brow, (1.0, 0.35, 0.0), seed + 20)
-    scalp = np.clip((points[:, 1] - 0.25 - 0.55 * points[:, 2]) / 0.25, 0.0, 1.0) * (mirrored[:, 0] < 0.95)
+    scalp = np.clip((points[:, 1] - 0.25 - 0.55 * points[:, 2]) / 0.25, 0.0, 1.0) * np.clip(
+        (0.95 - mirrored[:, 0]) / 0.2, 0.0, 1.0
+    )
     add_hair(colour, points * unit, 0.8 * scalp, (0.0, 0.5, -1.0), seed + 21, (0.22, 0.14, 0.10))
 
 
