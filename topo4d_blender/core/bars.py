@@ -13,6 +13,8 @@ from tqdm import tqdm
 from .jobs import LOG
 from .progress import Progress
 
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+_LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
 _QUIET_S = 10.0  # between two lines where stderr is a file or a pipe
 
 
@@ -32,7 +34,7 @@ class BarProgress(Progress):
             total=total,
             desc=name,
             file=sys.stderr if watched else _Lines(),
-            bar_format=None if watched else "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left",
+            bar_format=_BAR if watched else _LINE,
             mininterval=0.1 if watched else _QUIET_S,
             miniters=1,
             dynamic_ncols=watched,
