@@ -12,7 +12,7 @@ from pathlib import Path
 
 def main() -> None:
     """Load the package and hand over to `core.worker.main`."""
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).absolute().parents[1]
     spec = importlib.util.spec_from_file_location(
         folder.name, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )

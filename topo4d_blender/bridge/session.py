@@ -184,8 +184,9 @@ class Session:
         elif event == "done":
             self.job, self.ready = None, job
         elif event == "error":
-            cancelled = message.get("code") == "cancelled"
-            self._end(str(message["sentence"]), str(message.get("hint") or ""), alert=not cancelled)
+            code = message.get("code")
+            hint = "" if code == "cancelled" else str(message.get("hint") or "")
+            self._end(str(message["sentence"]), hint, alert=code != "cancelled", show=code != "request")
 
     def _notice_failure(self) -> bool:
         engine = self.engine
@@ -199,11 +200,14 @@ class Session:
         self.engine = self.hello = None
         return True
 
-    def _end(self, sentence: str, hint: str = "", alert: bool = False) -> None:
-        """The job is over without a result of its own; the frames that it solved are shown all the same."""
+    def _end(self, sentence: str, hint: str = "", alert: bool = False, show: bool = True) -> None:
+        """The job is over before its end; the frames that it solved are shown all the same.
+
+        Not `show`: it was refused, and what lies in its folder may be another mesh's.
+        """
         job, self.job = self.job, None
         self._say(sentence, hint, alert)
-        if job.kind == "track" and job.folder is not None and takes.solved_frames(job.folder):
+        if show and job.kind == "track" and job.folder is not None and takes.solved_frames(job.folder):
             job.outcome = (sentence, hint, alert)
             self.ready = job
 
@@ -217,6 +221,8 @@ class Session:
         if obj is None or obj.mode not in ("OBJECT", "POSE") or not job.backlog:
             return False
         matrix = capture_to_object(obj, job.root.find() if job.root else None)
+        if obj.topo4d.take != str(job.folder):
+            obj.topo4d.take = str(job.folder)  # a file saved from now on finds the rest when it is opened
         while job.backlog and time.monotonic() < until:
             frame = job.backlog.popleft()
             try:

@@ -49,5 +49,7 @@ def show_textures(obj: bpy.types.Object, folder: Path, uv_map: str = "") -> int:
 
 def is_behind(obj: bpy.types.Object) -> bool:
     """Whether the take folder of `obj` holds frames that `obj` does not show."""
-    folder = obj.topo4d.take
-    return bool(folder) and not set(takes.solved_frames(Path(folder))) <= set(shape_keys.frames_on(obj))
+    if not obj.topo4d.take:
+        return False
+    folder = Path(bpy.path.abspath(obj.topo4d.take))
+    return not set(takes.solved_frames(folder)) <= set(shape_keys.frames_on(obj))

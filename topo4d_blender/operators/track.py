@@ -67,9 +67,7 @@ def finish_track(job: Job) -> str:
         return f"{job.folder.name} is done; open the file it belongs to, or load the take onto its mesh."
     count, damaged = show.show_take(obj, job.root.find(), job.folder, scene)
     if damaged:
-        return (
-            f"{count} frames tracked; {len(damaged)} are damaged on disk: delete them and press Track Sequence again."
-        )
+        return f"{count} frames tracked, {len(damaged)} damaged on disk: delete those, press Track Sequence again."
     return f"{count} frames tracked"
 
 

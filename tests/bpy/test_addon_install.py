@@ -1,0 +1,90 @@
+"""The zip that users get: built by Blender's own tool, installed, enabled, disabled, without a trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("bpy")
+pytestmark = pytest.mark.bpy
+
+ROOT = Path(__file__).resolve().parents[2]
+
+INSTALL = """
+import sys
+
+import bpy
+
+MODULE = "bl_ext.user_default.topo4d"
+
+
+def state():
+    lists = {name: getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers)}
+    lists = {name: value for name, value in lists.items() if isinstance(value, list)}
+    handlers = {name: [f.__name__ for f in value if "topo4d" in f.__module__] for name, value in lists.items()}
+    ours = sorted(name for name in dir(bpy.types) if "topo4d" in name.lower())
+    operators = dir(bpy.ops.topo4d)
+    return handlers, ours, operators, hasattr(bpy.types.Scene, "topo4d"), hasattr(bpy.types.Object, "topo4d")
+
+
+before = state()
+bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
+for _ in range(2):
+    assert MODULE in bpy.context.preferences.addons
+    during = state()
+    assert "TOPO4D_PT_track" in during[1] and "track" in during[2] and during[3] and during[4]
+    assert all(during[0][name] for name in ("undo_post", "redo_post", "load_post"))
+    pump = sys.modules[MODULE + ".bridge.pump"]
+    assert bpy.app.timers.is_registered(pump.tick)
+    bpy.ops.preferences.addon_disable(module=MODULE)
+    assert not bpy.app.timers.is_registered(pump.tick)
+    assert state() == before, state()
+    bpy.ops.preferences.addon_enable(module=MODULE)
+assert bpy.context.preferences.addons[MODULE].preferences.device == "auto"
+log = sys.modules[MODULE + ".preferences"].engine_log()
+assert str(log).startswith(sys.argv[2]), log
+assert not [name for name in sys.modules if name.split(".")[0] in ("torch", "numba", "scipy", "cv2", "PIL")]
+print("INSTALLED")
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "build_addon.py"), "--out", str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = out.glob("topo4d-*.zip")
+    assert str(archive) in done.stdout and "KiB" in done.stdout
+    return archive
+
+
+def test_the_zip_installs_enables_and_leaves_nothing_behind(archive, tmp_path):
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", INSTALL, str(archive), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "INSTALLED" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_zip_holds_the_package_and_nothing_else(archive):
+    with zipfile.ZipFile(archive) as file:
+        names = file.namelist()
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 2, 0, 0, 0)}
+    assert names == sorted(names)
+    assert {"blender_manifest.toml", "__init__.py", "core/protocol.py", "core/worker.py", "LICENSE"} <= set(names)
+    assert not [name for name in names if "__pycache__" in name or "tests/" in name or name.endswith((".nbi", ".nbc"))]
+
+
+def test_the_same_sources_give_the_same_bytes(archive, tmp_path):
+    subprocess.run([sys.executable, str(ROOT / "build_addon.py"), "--out", str(tmp_path)], check=True)
+    assert (tmp_path / archive.name).read_bytes() == archive.read_bytes()

@@ -1,0 +1,215 @@
+"""The way of an artist through the operators, with the timer's beats counted by hand: bpy alone ticks no timers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+pytestmark = pytest.mark.bpy
+
+import addon_utils  # noqa: E402
+import bridge_scenes as scenes  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from topo4d_blender.bridge import cameras, engine, pump, shape_keys, takes  # noqa: E402
+from topo4d_blender.bridge.session import SESSION  # noqa: E402
+
+FAKE = Path(__file__).with_name("fake_worker.py").read_text()
+
+
+@pytest.fixture
+def artist(tmp_path, monkeypatch):
+    """The extension enabled, a loaded capture, a head; yields a function that chooses the worker's manners."""
+    scene = scenes.fresh()
+    addon_utils.enable("topo4d_blender", default_set=True)
+    bpy.context.preferences.addons["topo4d_blender"].preferences.python = sys.executable
+    obj = scenes.head()
+    scene.topo4d.root = cameras.load_cameras(scenes.description(str(tmp_path / "shoot" / "capture.json")), scene)
+    scene.topo4d.take = str(tmp_path / "take é")
+
+    def worker(mode: str) -> bpy.types.Object:
+        launcher = tmp_path / "worker.py"
+        launcher.write_text(f"MODE = {mode!r}\n{FAKE}", "utf-8")
+        monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (launcher,))
+        return obj
+
+    yield worker
+    addon_utils.disable("topo4d_blender", default_set=True)
+    SESSION.__init__()
+
+
+def beat_until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, (SESSION.message, SESSION.failure, SESSION.job)
+        pump.tick()
+        time.sleep(0.005)
+
+
+def idle() -> bool:
+    return SESSION.job is None and SESSION.ready is None
+
+
+def assert_shows(obj, folder, frames):
+    assert shape_keys.frames_on(obj) == frames
+    for frame in frames:
+        assert np.array_equal(scenes.evaluated(obj, frame), takes.read_geometry(folder, frame))
+
+
+def test_tracking_puts_every_frame_on_the_mesh(artist, tmp_path):
+    obj, scene = artist("good"), bpy.context.scene
+    assert bpy.ops.topo4d.track() == {"FINISHED"}
+    assert not bpy.ops.topo4d.track.poll(), "one job at a time"
+    beat_until(idle)
+    assert_shows(obj, tmp_path / "take é", [1, 2, 3, 4, 5])
+    assert SESSION.message == "5 frames tracked" and not SESSION.alert
+    assert (scene.frame_start, scene.frame_end) == (1, 5)
+    assert [(w.frame, round(w.error_px, 3)) for w in obj.topo4d.worst][:2] == [(5, 1.0), (4, 0.8)]
+    scene.frame_set(3)
+    assert obj[shape_keys.ERROR_PROPERTY] == pytest.approx(0.6)
+
+
+def test_frames_arrive_while_the_engine_still_works(artist, tmp_path):
+    obj = artist("slow")
+    bpy.ops.topo4d.track()
+    beat_until(lambda: len(shape_keys.frames_on(obj)) == 2 and SESSION.job.done == 2)
+    assert SESSION.job.total == 5 and SESSION.job.stage == "Tracking"
+    assert_shows(obj, tmp_path / "take é", [4, 5])
+    bpy.ops.topo4d.cancel()
+    beat_until(idle)
+    assert SESSION.message == "Stopped at your request." and not SESSION.alert and not SESSION.failure
+    assert_shows(obj, tmp_path / "take é", [4, 5])
+    assert bpy.ops.topo4d.track.poll(), "the same worker can go on"
+
+
+def test_an_undo_during_a_job_loses_no_frame(artist, tmp_path):
+    obj = artist("slow")
+    bpy.ops.topo4d.track()
+    beat_until(lambda: len(shape_keys.frames_on(obj)) == 2)
+    shape_keys.clear(obj)  # what an undo does; Blender without a window has none
+    pump._after_undo()
+    beat_until(lambda: len(shape_keys.frames_on(obj)) == 2)
+    assert_shows(obj, tmp_path / "take é", [4, 5])
+
+
+def test_an_object_in_edit_mode_gets_its_frames_when_it_is_left(artist, tmp_path):
+    obj = artist("slow")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.topo4d.track()
+    beat_until(lambda: SESSION.job.done == 2)
+    assert shape_keys.frames_on(obj) == []
+    bpy.ops.object.mode_set(mode="OBJECT")
+    beat_until(lambda: shape_keys.frames_on(obj) == [4, 5])
+
+
+def test_another_file_opened_during_a_job_is_left_alone(artist, tmp_path):
+    obj = artist("slow")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other.blend"))
+    bpy.ops.topo4d.track()
+    beat_until(lambda: SESSION.job.done == 1 or len(shape_keys.frames_on(obj)) == 1)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "behind.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "other.blend"))
+    beat_until(lambda: len(takes.solved_frames(tmp_path / "take é")) == 2)
+    bpy.ops.topo4d.cancel()
+    beat_until(idle)
+    other = bpy.data.objects["Head"]
+    assert other.data.shape_keys is None and not other.topo4d.take and not SESSION.alert
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "behind.blend"))
+    assert_shows(bpy.data.objects["Head"], tmp_path / "take é", [4, 5])
+
+
+def test_a_worker_that_dies_is_reported_and_its_frames_are_kept(artist, tmp_path):
+    obj = artist("dies")
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    assert "out of memory" in SESSION.failure and SESSION.alert
+    assert_shows(obj, tmp_path / "take é", [4, 5])
+
+
+def test_a_failed_job_keeps_its_sentence_its_hint_and_its_frames(artist, tmp_path):
+    obj = artist("fails")
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    assert (SESSION.message, SESSION.hint, SESSION.alert) == ("The disk is full.", "Free some space.", True)
+    assert_shows(obj, tmp_path / "take é", [1, 2, 3, 4, 5])
+
+
+def test_a_refused_job_shows_nothing_of_what_lies_in_the_folder(artist, tmp_path):
+    obj = artist("refuses")
+    (tmp_path / "take é" / "geometry").mkdir(parents=True)
+    np.save(tmp_path / "take é" / "geometry" / "000001.npy", scenes.performance(obj, [1])[1])
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    assert SESSION.message == "The folder holds another take." and SESSION.alert
+    assert obj.data.shape_keys is None and not obj.topo4d.take
+
+
+def test_a_worker_deaf_to_cancel_is_ended(artist, monkeypatch):
+    monkeypatch.setattr(engine, "TERMINATE_S", 0.2)
+    obj = artist("deaf")
+    bpy.ops.topo4d.track()
+    beat_until(lambda: len(shape_keys.frames_on(obj)) == 2)
+    bpy.ops.topo4d.cancel()
+    beat_until(idle)
+    assert "was stopped" in SESSION.message and not SESSION.failure
+
+
+def test_a_damaged_frame_is_named_and_the_others_are_shown(artist, tmp_path):
+    obj = artist("empty frame")
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    assert_shows(obj, tmp_path / "take é", [1, 2, 4, 5])
+    assert "1 damaged on disk" in SESSION.message
+
+
+def test_disabling_the_extension_during_a_job_ends_the_worker(artist):
+    artist("slow")
+    bpy.ops.topo4d.track()
+    beat_until(lambda: SESSION.job.done == 2)
+    process = SESSION.engine._process
+    addon_utils.disable("topo4d_blender", default_set=False)
+    assert process.poll() is not None
+    assert not bpy.app.timers.is_registered(pump.tick)
+    addon_utils.enable("topo4d_blender", default_set=True)
+
+
+def test_every_step_says_what_comes_before_it(artist, tmp_path):
+    artist("good")
+    bpy.context.scene.topo4d.root = None
+    assert not bpy.ops.topo4d.track.poll() and not bpy.ops.topo4d.bake.poll()
+    with pytest.raises(RuntimeError, match="Load a capture first"):
+        bpy.ops.topo4d.track()
+    bpy.context.preferences.addons["topo4d_blender"].preferences.python = ""
+    with pytest.raises(RuntimeError, match="Choose the Python that has the Topo4D engine"):
+        bpy.ops.topo4d.load_capture(filepath=str(tmp_path))
+    with pytest.raises(RuntimeError, match="Track a sequence first"):
+        bpy.ops.topo4d.export_fbx(filepath=str(tmp_path / "a.fbx"))
+
+
+def test_a_take_solved_elsewhere_is_loaded_without_an_engine(artist, tmp_path):
+    obj, folder = artist("good"), tmp_path / "farm"
+    (folder / "geometry").mkdir(parents=True)
+    (folder / "texture_2k").mkdir()
+    (folder / "take.json").write_text("{}")
+    for frame, vertices in scenes.performance(obj, (7, 8)).items():
+        np.save(folder / "geometry" / f"{frame:06d}.npy", vertices)
+        Image.new("RGB", (4, 4)).save(folder / "texture_2k" / f"{frame:06d}.png")
+    assert bpy.ops.topo4d.load_take(directory=str(folder)) == {"FINISHED"}
+    assert_shows(obj, folder, [7, 8])
+    assert obj.material_slots[0].material["topo4d_texture"]
+    bpy.ops.topo4d.export_fbx(filepath=str(tmp_path / "a.fbx"))
+    assert (tmp_path / "a.fbx").stat().st_size > 10_000
+    with pytest.raises(RuntimeError, match="holds no take"):
+        bpy.ops.topo4d.load_take(directory=str(tmp_path))
+
+
+def test_a_new_take_never_names_a_folder_that_exists(artist, tmp_path):
+    artist("good")
+    (tmp_path / "shoot_take_001").mkdir()
+    bpy.ops.topo4d.new_take()
+    assert Path(bpy.context.scene.topo4d.take) == tmp_path / "shoot_take_002"
