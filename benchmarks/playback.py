@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from topo4d_blender.bridge import shape_keys  # noqa: E402
+from topo4d_blender.bridge import shape_keys
 
 
 def main() -> None:
