@@ -56,6 +56,18 @@ def test_texels_are_the_truth(resolution):
     assert error.mean() < 1.0 and error.max() < 6.0
 
 
+def test_fine_detail_is_in_its_place_and_keeps_its_contrast():
+    fine = Board(
+        WALL.box, 0.0, WALL.island, lambda u, v: 128 + 60 * (np.sin(100 * u) * np.cos(100 * v))[..., None] * np.ones(3)
+    )  # eight plate pixels a wave: finer than the low frequencies that all cameras share
+    for cameras in (scenes.rig(1, spread_deg=0), scenes.rig(5)):
+        texture, seen, _ = bake([fine], cameras, 256)
+        truth, owner = scenes.truth([fine], 256)
+        inner = (owner == 0) & seen
+        assert np.abs(texture - truth)[inner].mean() < 1.5  # half a pixel off is 12
+        assert texture[inner].std() > 0.93 * truth[inner].std()
+
+
 def test_nothing_is_seen_outside_the_islands_or_from_behind():
     _, seen, canvas = bake([WALL], scenes.rig())
     assert not seen[canvas.uv_map.ids < 0].any()
