@@ -74,6 +74,8 @@ class Hands:
         for value in ("PRESS", "RELEASE"):
             self.window.event_simulate(type="LEFTMOUSE", value=value, x=place[0], y=place[1])
             yield 0.1
+        self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=self.area.x + 200, y=self.area.y + 200)
+        yield 0.1
 
     def _find(self, command: str) -> Iterator[float]:
         """Move the mouse over the sidebar, row by row, until the button under it is the one that runs `command`.

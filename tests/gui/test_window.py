@@ -14,12 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import make_capture
+from windows import Window, roots_named, why_not
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FRAMES = 8
 CAMERAS = 6
 SECONDS = 780  # for a whole visit, on two busy cores; Blender quits by itself before that
+
+ROOTS = roots_named()
+if not ROOTS:
+    pytest.skip("TOPO4D_GUI_ROOTS names no Blender window; tests/gui/make_window.sh makes one", allow_module_level=True)
+if all(REASONS := [why_not(root) for root in ROOTS]):
+    pytest.skip("; ".join(REASONS), allow_module_level=True)
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(SECONDS + 120)]
 
@@ -43,8 +50,11 @@ class Visit:
         return self.work / Path(path).relative_to("/w")
 
 
-@pytest.fixture(scope="module")
-def visit(window, tmp_path_factory) -> Visit:
+@pytest.fixture(scope="module", params=ROOTS, ids=[root.name for root in ROOTS])
+def visit(request, tmp_path_factory) -> Visit:
+    if reason := why_not(request.param):
+        pytest.skip(reason)
+    window = Window(request.param)
     work = tmp_path_factory.mktemp("window")
     (work / "out").mkdir()
     make_capture(work / "capture", frames=FRAMES, cameras=CAMERAS, motion_mm=2.0)
@@ -60,7 +70,8 @@ def visit(window, tmp_path_factory) -> Visit:
     if folder := os.environ.get("TOPO4D_GUI_PICTURES"):
         shutil.copytree(work / "out", Path(folder) / window.root.name, dirs_exist_ok=True)
     log = (work / "out" / "hands.log").read_text("utf-8") if (work / "out" / "hands.log").exists() else "no log"
-    assert log.rstrip().endswith("end"), f"{log}\n--- Blender said:\n{done.stdout[-3000:]}"
+    if not log.rstrip().endswith("end"):
+        pytest.fail(f"The walk broke off:\n{log}\nBlender said:\n{done.stdout[-3000:]}", pytrace=False)
     return Visit(work)
 
 

@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).parent
 
 
@@ -59,20 +57,6 @@ def why_not(root: Path) -> str:
     return ""
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that asks for a `window` runs in each root."""
-    if "window" in metafunc.fixturenames:
-        roots = [Path(root) for root in os.environ.get("TOPO4D_GUI_ROOTS", "").split(":") if root]
-        names = [root.name for root in roots] or ["no-window"]
-        metafunc.parametrize("window", roots or [None], ids=names, indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module")
-def window(request: pytest.FixtureRequest) -> Window:
-    """A Blender window, or a skip that says why there is none."""
-    if request.param is None:
-        pytest.skip("TOPO4D_GUI_ROOTS names no Blender window; tests/gui/make_window.sh makes one")
-    reason = why_not(request.param)
-    if reason:
-        pytest.skip(reason)
-    return Window(request.param)
+def roots_named() -> list[Path]:
+    """The roots that TOPO4D_GUI_ROOTS names."""
+    return [Path(root) for root in os.environ.get("TOPO4D_GUI_ROOTS", "").split(":") if root]
