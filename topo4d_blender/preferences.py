@@ -68,7 +68,7 @@ def draw_sentence(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE",
     line = ""
     lines = []
     for word in sentence.split():
-        if line and len(line) + len(word) >= 42:
+        if line and len(line) + len(word) >= 36:
             lines.append(line)
             line = ""
         line = f"{line} {word}" if line else word
