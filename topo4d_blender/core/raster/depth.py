@@ -43,37 +43,65 @@ def depth_buffer(pixels: Array, depth: Array, triangles: Array, width: int, heig
     return rasterise(pixels, depth, triangles, width, height)[1]
 
 
+def depth_buffers(
+    pixels: Array,  # [K, V, 2] float32
+    depth: Array,  # [K, V] float32
+    triangles: Array,  # [T, 3] int32
+    sizes: Array,  # [K, 2] int64: height, width
+    offsets: Array,  # [K] int64: where each view begins in the result
+) -> Array:
+    """Z-buffers of one mesh in many views, in one flat buffer.  # [sum of H * W] float32, infinite where nothing is."""
+    zbuf = np.full(int((sizes[:, 0] * sizes[:, 1]).sum()), BACKGROUND, np.float32)
+    _rasterise_views(pixels, depth, triangles, sizes, offsets, zbuf)
+    return zbuf
+
+
 @nb.njit(parallel=True, cache=True)
 def _rasterise(pixels, depth, triangles, ids, zbuf):
-    height, width = zbuf.shape
+    height = zbuf.shape[0]
     for band in nb.prange(_BANDS):
-        first, last = band * height // _BANDS, (band + 1) * height // _BANDS - 1
-        for t in range(triangles.shape[0]):
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            y0, y1, y2 = pixels[a, 1], pixels[b, 1], pixels[c, 1]
-            top, bottom = np.ceil(min(y0, y1, y2) - 0.5), np.floor(max(y0, y1, y2) - 0.5)
-            if not (top <= last and bottom >= first):  # also drops NaN
-                continue
-            if depth[a] <= 0 or depth[b] <= 0 or depth[c] <= 0:
-                continue
-            x0, x1, x2 = pixels[a, 0], pixels[b, 0], pixels[c, 0]
-            left, right = np.ceil(min(x0, x1, x2) - 0.5), np.floor(max(x0, x1, x2) - 0.5)
-            if not (left <= width - 1 and right >= 0):
-                continue
-            area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
-            if area == 0:
-                continue
-            inv = np.float32(1.0) / area
-            for y in range(max(first, int(top)), min(last, int(bottom)) + 1):
-                py = np.float32(y) + np.float32(0.5)
-                for x in range(max(0, int(left)), min(width - 1, int(right)) + 1):
-                    px = np.float32(x) + np.float32(0.5)
-                    w0 = ((y1 - y2) * (px - x2) + (x2 - x1) * (py - y2)) * inv
-                    w1 = ((y2 - y0) * (px - x2) + (x0 - x2) * (py - y2)) * inv
-                    w2 = np.float32(1.0) - w0 - w1
-                    slack = np.float32(-1e-5)  # a centre on a shared edge must not fall between the two triangles
-                    if w0 >= slack and w1 >= slack and w2 >= slack:
-                        z = w0 * depth[a] + w1 * depth[b] + w2 * depth[c]
-                        if z < zbuf[y, x]:
-                            zbuf[y, x] = z
+        _fill(pixels, depth, triangles, ids, zbuf, band * height // _BANDS, (band + 1) * height // _BANDS - 1, True)
+
+
+@nb.njit(parallel=True, cache=True)
+def _rasterise_views(pixels, depth, triangles, sizes, offsets, zbuf):
+    for k in nb.prange(sizes.shape[0]):
+        height, width = sizes[k]
+        view = zbuf[offsets[k] : offsets[k] + height * width].reshape((height, width))
+        _fill(pixels[k], depth[k], triangles, np.empty((0, 0), np.int32), view, 0, height - 1, False)
+
+
+@nb.njit(cache=True)
+def _fill(pixels, depth, triangles, ids, zbuf, first, last, with_ids):
+    """Rasterise the rows `first`..`last` of one view."""
+    width = zbuf.shape[1]
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        y0, y1, y2 = pixels[a, 1], pixels[b, 1], pixels[c, 1]
+        top, bottom = np.ceil(min(y0, y1, y2) - 0.5), np.floor(max(y0, y1, y2) - 0.5)
+        if not (top <= last and bottom >= first and top <= bottom):  # also drops NaN
+            continue
+        if not (depth[a] > 0 and depth[b] > 0 and depth[c] > 0):
+            continue
+        x0, x1, x2 = pixels[a, 0], pixels[b, 0], pixels[c, 0]
+        left, right = np.ceil(min(x0, x1, x2) - 0.5), np.floor(max(x0, x1, x2) - 0.5)
+        if not (left <= width - 1 and right >= 0):
+            continue
+        area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
+        if area == 0:
+            continue
+        inv = np.float32(1.0) / area
+        slack = np.float32(-1e-5)  # a centre on a shared edge must not fall between the two triangles
+        for y in range(max(first, int(top)), min(last, int(bottom)) + 1):
+            py = np.float32(y) + np.float32(0.5)
+            for x in range(max(0, int(left)), min(width - 1, int(right)) + 1):
+                px = np.float32(x) + np.float32(0.5)
+                w0 = ((y1 - y2) * (px - x2) + (x2 - x1) * (py - y2)) * inv
+                w1 = ((y2 - y0) * (px - x2) + (x0 - x2) * (py - y2)) * inv
+                w2 = np.float32(1.0) - w0 - w1
+                if w0 >= slack and w1 >= slack and w2 >= slack:
+                    z = w0 * depth[a] + w1 * depth[b] + w2 * depth[c]
+                    if z < zbuf[y, x]:
+                        zbuf[y, x] = z
+                        if with_ids:
                             ids[y, x] = t
