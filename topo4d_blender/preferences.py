@@ -1,5 +1,6 @@
 """Facts about this machine: where the engine's Python is and what it may compute on."""
 
+import textwrap
 from pathlib import Path
 
 import bpy
@@ -65,15 +66,11 @@ def draw_sentence(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE",
     """A sentence over as many lines as it needs: labels do not wrap, and the half that is cut off is the useful one."""
     column = layout.column(align=True)
     column.alert = alert
-    line = ""
-    lines = []
-    for word in sentence.split():
-        if line and len(line) + len(word) >= 36:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}" if line else word
-    for i, text in enumerate([*lines, line]):
-        column.label(text=text, icon=icon if i == 0 else "BLANK1" if icon != "NONE" else "NONE")
+    region = bpy.context.region
+    width = region.width / bpy.context.preferences.system.ui_scale if region else 280
+    letters = max(20, int((width - 90) / 6.2))  # tabs, margins and icon; a letter of the default font
+    for i, line in enumerate(textwrap.wrap(sentence, letters, break_on_hyphens=False)):
+        column.label(text=line, icon=icon if i == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
 def get_preferences(context: bpy.types.Context) -> TOPO4D_AP_preferences | None:

@@ -34,7 +34,7 @@ def load_cameras(description: dict, scene: bpy.types.Scene, links: Path | None =
         if old[SOURCE] == source:
             placed = old.matrix_basis.copy()
             remove(old)
-    collection = bpy.data.collections.new(f"Capture {_title(source)}")
+    collection = bpy.data.collections.new(f"Capture {title(source)}")
     scene.collection.children.link(collection)
     root = bpy.data.objects.new(collection.name, None)
     root.matrix_basis = placed
@@ -142,6 +142,7 @@ def _reach(cameras: list[dict]) -> float:
     return float(distance) if distance > 0 else max(float(np.linalg.norm(centres[0])), 1.0)
 
 
-def _title(source: str) -> str:
-    """A capture is known by its folder, not by the `cameras.xml` or `capture.json` in it."""
-    return Path(source).parent.name or Path(source).stem
+def title(source: str) -> str:
+    """What people call the capture at `source`: its folder's name, or that of the one above if it is just "capture"."""
+    folders = [folder.name for folder in Path(source).parents[:2]]
+    return next((name for name in folders if name.lower() not in ("", "capture")), Path(source).stem)

@@ -51,7 +51,9 @@ def _commit() -> None:
     windows = bpy.context.window_manager.windows
     if len(windows):
         with bpy.context.temp_override(window=windows[0]):
-            bpy.ops.topo4d.commit()
+            bpy.ops.topo4d.commit(
+                "EXEC_DEFAULT", True
+            )  # True: push an undo step, which Python's calls do not otherwise
     else:
         bpy.ops.topo4d.commit()
 

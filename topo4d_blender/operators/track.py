@@ -75,7 +75,7 @@ def default_take(root: bpy.types.Object) -> Path:
     """A new folder beside the .blend, or beside the capture while there is none."""
     source = Path(root[cameras.SOURCE])
     beside = Path(bpy.data.filepath).parent if bpy.data.filepath else source.parent.parent
-    return takes.next_folder(beside, source.parent.name or "capture")
+    return takes.next_folder(beside, cameras.title(root[cameras.SOURCE]))
 
 
 class TOPO4D_OT_new_take(bpy.types.Operator):
