@@ -31,12 +31,13 @@ class Hands:
         with open(self.folder / "hands.log", "a", encoding="utf-8") as file:
             print(f"{time.monotonic() - self._began:7.2f}", *words, file=file, flush=True)
 
-    def picture(self, name: str) -> None:
-        """Keep a picture of the whole screen (Blender's own screenshots are black under a software OpenGL)."""
+    def picture(self, name: str) -> str:
+        """Keep a picture of the screen, return its file's name (Blender's own are black under a software OpenGL)."""
         self._pictures += 1
         path = self.folder / f"{self._pictures:02d}-{name}.png"
         subprocess.run(["import", "-window", "root", str(path)], check=True, timeout=30)
         self.log("picture", path.name)
+        return path.name
 
     @property
     def window(self) -> bpy.types.Window:

@@ -107,7 +107,6 @@ def bake() -> Walk:
     hands.picture("baking")
     yield from hands.wait(lambda: not busy(), "the bake is over", 400)
     yield 0.5
-    seen["textures"] = [describe(node) for node in image_nodes()]
     shading = hands.area.spaces.active.shading
     shading.type, shading.color_type = "SOLID", "TEXTURE"
     hands.area.spaces.active.region_3d.view_perspective = "PERSP"
@@ -117,7 +116,10 @@ def bake() -> Walk:
         bpy.ops.view3d.view_selected()
     scene().frame_set(seen["timeline"][0])
     yield 1.5
-    hands.picture("baked")
+    area = hands.area
+    seen["baked"] = hands.picture("baked")
+    seen["view"] = [area.x, hands.window.height - area.y - area.height, area.width, area.height]
+    seen["textures"] = [describe(node) for node in image_nodes()]  # now: an image has no size until it is drawn
 
 
 def cancel_and_resume() -> Walk:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic import make_capture
 from windows import Window, roots_named, why_not
 
@@ -120,6 +121,16 @@ def test_the_mesh_wears_the_baked_sequence_on_its_own_uv_map(visit):
     assert (texture["first_frame"], texture["frames"]) == (1, 2)
     assert texture["uv_map"] in texture["uv_maps"]
     assert visit.outside(texture["path"]).is_file()
+
+
+def test_the_texture_is_seen_in_the_window(visit):
+    """Neither the gray of an untextured mesh nor the plain pink of a missing image."""
+    x, y, width, height = visit.seen["view"]
+    middle = (x + width // 2 - 100, y + height // 2 - 100, x + width // 2 + 100, y + height // 2 + 100)
+    with Image.open(visit.out / visit.seen["baked"]) as picture:
+        pixels = np.asarray(picture.convert("RGB").crop(middle), float)
+    chroma = pixels - pixels.mean(axis=2, keepdims=True)
+    assert chroma.std(axis=(0, 1)).max() > 15
 
 
 def test_cancel_stops_the_engine_and_keeps_what_is_finished(visit):

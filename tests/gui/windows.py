@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def why_not(root: Path) -> str:
         return "Blender windows are opened in a chroot: needs Linux and root"
     if not (root / "usr/bin/blender").exists():
         return f"{root} holds no Blender; make it with tests/gui/make_window.sh"
-    probe = Window(root).run(HERE, sys.executable, "-c", "print('engine')", seconds=60)
+    with tempfile.TemporaryDirectory() as work:
+        probe = Window(root).run(Path(work), sys.executable, "-c", "print('engine')", seconds=60)
     if probe.stdout.strip() != "engine":
         return f"{root} cannot be entered: {probe.stdout.strip() or 'no output'}"
     return ""
