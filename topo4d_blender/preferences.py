@@ -12,6 +12,13 @@ from .bridge.session import SESSION
 NO_PYTHON = "Choose the Python that has the Topo4D engine"
 
 
+def _forget_engine(_preferences: bpy.types.AddonPreferences, _context: bpy.types.Context) -> None:
+    """What is known of an engine is not true of another Python's."""
+    if SESSION.job is None:
+        SESSION.close_engine()
+        SESSION.failure = ""
+
+
 class TOPO4D_AP_preferences(bpy.types.AddonPreferences):
     """Edit > Preferences > Add-ons > Topo4D."""
 
@@ -21,6 +28,7 @@ class TOPO4D_AP_preferences(bpy.types.AddonPreferences):
         name="Engine Python",
         description="Python interpreter of the environment that the engine is installed in",
         subtype="FILE_PATH",
+        update=_forget_engine,
     )
     device: EnumProperty(
         name="Device",
@@ -52,11 +60,9 @@ def draw_engine(layout: bpy.types.UILayout) -> None:
     if SESSION.failure:
         draw_sentence(column, SESSION.failure, icon="ERROR", alert=True)
     elif SESSION.hello:
-        hello = SESSION.hello
+        hello = {name: "-" if value is None else value for name, value in SESSION.hello.items()}
         column.label(text=f"Engine {hello.get('engine')} on {hello.get('device')} is ready", icon="CHECKMARK")
-        column.label(
-            text=f"Python {hello.get('python')}, numba {hello.get('numba')}, torch {hello.get('torch') or '-'}"
-        )
+        column.label(text=f"Python {hello.get('python')}, numba {hello.get('numba')}, torch {hello.get('torch')}")
         column.label(text=f"{hello.get('cores')} cores, {hello.get('memory_gb')} GB of memory")
     elif SESSION.engine is not None:
         column.label(text="The engine is starting", icon="TIME")

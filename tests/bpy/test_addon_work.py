@@ -192,6 +192,20 @@ def test_every_step_says_what_comes_before_it(artist, tmp_path):
         bpy.ops.topo4d.export_fbx(filepath=str(tmp_path / "a.fbx"))
 
 
+def test_choosing_another_python_forgets_what_was_wrong_with_the_last(artist):
+    artist("good")
+    preferences = bpy.context.preferences.addons["topo4d_blender"].preferences
+    preferences.python = "/no/such/python"
+    with pytest.raises(RuntimeError, match="/no/such/python"):
+        bpy.ops.topo4d.track()
+    assert SESSION.failure and SESSION.job is None
+    preferences.python = sys.executable
+    assert not SESSION.failure
+    assert bpy.ops.topo4d.track() == {"FINISHED"}
+    beat_until(idle)
+    assert SESSION.message == "5 frames tracked"
+
+
 def test_a_take_solved_elsewhere_is_loaded_without_an_engine(artist, tmp_path):
     obj, folder = artist("good"), tmp_path / "farm"
     (folder / "geometry").mkdir(parents=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import bpy
 from bpy.app.handlers import persistent
 
-from . import show
+from . import show, takes
 from .errors import BridgeError
 from .session import SESSION
 
@@ -77,7 +75,7 @@ def _after_load(*_args: object) -> None:
         for obj in scene.objects:
             if obj.type == "MESH" and obj.library is None and show.is_behind(obj):
                 try:
-                    show.show_take(obj, scene.topo4d.root, Path(bpy.path.abspath(obj.topo4d.take)), scene)
+                    show.show_take(obj, scene.topo4d.root, takes.folder_of(obj), scene)
                 except BridgeError as error:
                     SESSION.message, SESSION.alert = str(error), True
 

@@ -221,7 +221,7 @@ class Session:
         if obj is None or obj.mode not in ("OBJECT", "POSE") or not job.backlog:
             return False
         matrix = capture_to_object(obj, job.root.find() if job.root else None)
-        if obj.topo4d.take != str(job.folder):
+        if takes.folder_of(obj) != job.folder:
             shape_keys.clear(obj)  # frames of two takes side by side would be neither
             obj.topo4d.take = str(job.folder)  # a file saved from now on finds the rest when it is opened
         while job.backlog and time.monotonic() < until:

@@ -49,7 +49,5 @@ def show_textures(obj: bpy.types.Object, folder: Path, uv_map: str = "") -> int:
 
 def is_behind(obj: bpy.types.Object) -> bool:
     """Whether the take folder of `obj` holds frames that `obj` does not show."""
-    if not obj.topo4d.take:
-        return False
-    folder = Path(bpy.path.abspath(obj.topo4d.take))
-    return not set(takes.solved_frames(folder)) <= set(shape_keys.frames_on(obj))
+    folder = takes.folder_of(obj)
+    return folder is not None and not set(takes.solved_frames(folder)) <= set(shape_keys.frames_on(obj))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import bpy
 import numpy as np
 
 from .arrays import Array
@@ -77,6 +78,11 @@ def error_px(metrics: dict) -> float | None:
         values = [value for value in residual.values() if isinstance(value, int | float)]
         return float(np.mean(values)) if values else None
     return float(residual) if isinstance(residual, int | float) else None
+
+
+def folder_of(obj: bpy.types.Object) -> Path | None:
+    """The take that `obj` shows, absolute; None if it shows none."""
+    return Path(bpy.path.abspath(obj.topo4d.take)) if obj.topo4d.take else None
 
 
 def next_folder(beside: Path, name: str) -> Path:

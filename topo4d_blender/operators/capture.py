@@ -52,6 +52,9 @@ def finish_open(job: Job) -> str:
     views = cameras.cameras_of(root)
     if views:
         cameras.look_through(views[0], scene)
+    if any(any(camera["distortion"]) for camera in told["cameras"]):
+        job.warnings.append("Plates are shown with their lens distortion: edges may lie some pixels beside the mesh.")
+    job.warnings.extend(told.get("warnings", ()))
     return f"{len(views)} cameras, frames {told['frames'][0]} to {told['frames'][-1]}"
 
 

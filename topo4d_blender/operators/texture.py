@@ -1,10 +1,8 @@
 """Texture: bake, and show what is baked."""
 
-from pathlib import Path
-
 import bpy
 
-from ..bridge import show
+from ..bridge import show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from .common import can_start, needs_take, start, tracked
@@ -24,7 +22,7 @@ class TOPO4D_OT_bake(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start the job; the sequence appears on the mesh when it is done."""
         settings, obj = context.scene.topo4d, tracked(context)
-        folder = Path(bpy.path.abspath(obj.topo4d.take))
+        folder = takes.folder_of(obj)
         command = {
             "job": "bake",
             "take": str(folder),
@@ -60,7 +58,7 @@ class TOPO4D_OT_show_textures(bpy.types.Operator):
         """Build the material anew from what is on disk."""
         obj = tracked(context)
         try:
-            count = show.show_textures(obj, Path(bpy.path.abspath(obj.topo4d.take)), context.scene.topo4d.uv_map)
+            count = show.show_textures(obj, takes.folder_of(obj), context.scene.topo4d.uv_map)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -52,7 +52,8 @@ class TOPO4D_PT_cameras(Tab, bpy.types.Panel):
             row.operator(
                 "topo4d.view_camera", text=camera.name, depress=current, icon="VIEW_CAMERA"
             ).camera = camera.name
-            row.prop(camera, "hide_viewport", text="", emboss=False)
+            eye = "HIDE_ON" if camera.hide_viewport else "HIDE_OFF"
+            row.prop(camera, "hide_viewport", text="", icon=eye, emboss=False)
 
 
 CLASSES = (TOPO4D_PT_take, TOPO4D_PT_cameras)
