@@ -39,6 +39,13 @@ def write_frame(folder, frame, vertices):
     say("frame", frame=frame, path=path, metrics=metrics)
 
 
+def run(command, cancelled):
+    if command["job"] == "bake":
+        say("texture", frame=1, path="", proxy="")
+        return say("error", code="cancelled", sentence="Stopped.") if MODE == "no bake" else say("done", job="bake")
+    return track(command, cancelled)
+
+
 def track(command, cancelled):
     with np.load(command["template"]) as template:
         vertices = template["vertices"]
@@ -87,7 +94,7 @@ def serve():
             cancelled.set()
         else:
             cancelled.clear()
-            threading.Thread(target=track, args=(command, cancelled), daemon=True).start()
+            threading.Thread(target=run, args=(command, cancelled), daemon=True).start()
     os._exit(0)
 
 

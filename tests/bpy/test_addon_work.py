@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -190,6 +191,58 @@ def test_every_step_says_what_comes_before_it(artist, tmp_path):
         bpy.ops.topo4d.load_capture(filepath=str(tmp_path))
     with pytest.raises(RuntimeError, match="Track a sequence first"):
         bpy.ops.topo4d.export_fbx(filepath=str(tmp_path / "a.fbx"))
+
+
+@pytest.mark.parametrize("mode", ["good", "no bake"])
+def test_baked_textures_appear_on_the_mesh_also_those_of_a_cancelled_bake(artist, tmp_path, mode):
+    obj = artist(mode)
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    (tmp_path / "take é" / "texture").mkdir()
+    for frame in (1, 2):
+        Image.new("RGB", (4, 4)).save(tmp_path / "take é" / "texture" / f"{frame:06d}.png")
+    assert bpy.ops.topo4d.bake() == {"FINISHED"}
+    beat_until(idle)
+    assert SESSION.message == ("2 frames have textures" if mode == "good" else "Stopped.") and not SESSION.alert
+    texture = obj.material_slots[0].material.node_tree.nodes["Topo4D Sequence"]
+    assert texture.image.filepath.endswith("000001.png") and texture.image_user.frame_duration == 2
+
+
+def write_capture(folder: Path) -> dict:
+    told = scenes.description()
+    for camera in told["cameras"]:
+        for frame in (11, 12, 13):
+            path = folder / f"{frame:06d}" / f"{camera['name']}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (camera["width"], camera["height"]), (frame, 0, 0)).save(path)
+    document = {"format": "topo4d-capture", "version": 1, "unit_mm": 10, "cameras": told["cameras"]}
+    (folder / "capture.json").write_text(json.dumps({**document, "images": "{frame}/{camera}.png"}))
+    return told
+
+
+def test_the_real_engine_reads_a_capture_and_its_cameras_appear(artist, tmp_path, monkeypatch):
+    artist("good")
+    monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (engine.LAUNCHER,))
+    told, scene = write_capture(tmp_path / "shoot é"), bpy.context.scene
+    cameras.remove(scene.topo4d.root)
+    assert bpy.ops.topo4d.load_capture(filepath=str(tmp_path / "shoot é")) == {"FINISHED"}
+    beat_until(idle, 60.0)
+    assert SESSION.message == "3 cameras, frames 11 to 13", (SESSION.message, SESSION.failure)
+    root = scene.topo4d.root
+    assert root[cameras.UNIT] == 10 and (scene.frame_start, scene.frame_end) == (11, 13)
+    for camera, obj in zip(told["cameras"], cameras.cameras_of(root), strict=True):
+        pose = np.linalg.inv(np.array(camera["world_to_camera"])) @ np.diag([1, -1, -1, 1])
+        assert np.abs(np.array(obj.matrix_basis) - pose).max() < 1e-6
+        assert obj.data.background_images[0].image.filepath
+
+
+def test_a_folder_without_a_capture_is_said_in_the_engines_words(artist, tmp_path, monkeypatch):
+    artist("good")
+    monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (engine.LAUNCHER,))
+    (tmp_path / "empty").mkdir()
+    bpy.ops.topo4d.load_capture(filepath=str(tmp_path / "empty"))
+    beat_until(idle, 60.0)
+    assert SESSION.alert and str(tmp_path / "empty") in SESSION.message and "Traceback" not in SESSION.message
 
 
 def test_choosing_another_python_forgets_what_was_wrong_with_the_last(artist):

@@ -166,6 +166,7 @@ class Session:
     def _send_if_greeted(self) -> None:
         if self.engine is not None and self.engine.hello is not None and not self.job.sent:
             self.job.sent = True
+            self.job.stage = "Reading the capture"  # every job begins with that; the worker names its stages after it
             self.engine.send({"command": "start", **self.job.command})
 
     def _hear(self, message: dict) -> None:
@@ -201,13 +202,13 @@ class Session:
         return True
 
     def _end(self, sentence: str, hint: str = "", alert: bool = False, show: bool = True) -> None:
-        """The job is over before its end; the frames that it solved are shown all the same.
+        """The job is over before its end; the frames that it finished are shown all the same.
 
         Not `show`: it was refused, and what lies in its folder may be another mesh's.
         """
         job, self.job = self.job, None
         self._say(sentence, hint, alert)
-        if show and job.kind == "track" and job.folder is not None and takes.solved_frames(job.folder):
+        if show and _has_results(job):
             job.outcome = (sentence, hint, alert)
             self.ready = job
 
@@ -232,6 +233,12 @@ class Session:
                 job.warnings.append(str(error))
         shape_keys.refresh_playback(obj)
         return True
+
+
+def _has_results(job: Job) -> bool:
+    if job.folder is None:
+        return False
+    return bool(takes.solved_frames(job.folder) if job.kind == "track" else takes.textured_frames(job.folder))
 
 
 SESSION = Session()

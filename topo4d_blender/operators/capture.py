@@ -1,5 +1,6 @@
 """Take: load a capture, look through its cameras."""
 
+import hashlib
 from pathlib import Path
 
 import bpy
@@ -64,7 +65,8 @@ def _links_folder(source: Path) -> Path | None:
         plates = bpy.utils.extension_path_user(base_package, path="plates", create=True)
     except ValueError:
         return None
-    return Path(plates) / "_".join(part for part in source.parent.parts if part not in (source.anchor, ""))
+    mark = hashlib.sha256(str(source).encode()).hexdigest()[:12]  # many captures are called alike
+    return Path(plates) / f"{cameras.title(str(source))}-{mark}"
 
 
 class TOPO4D_OT_view_camera(bpy.types.Operator):
