@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,19 +33,12 @@ def main() -> None:
 @click.option("--noise/--no-noise", default=True, show_default=True, help="Sensor noise, camera gains and JPEG.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--events", is_flag=True, help="Say JSON lines on stdout instead of drawing a progress bar.")
-def film(out, vertices, cameras, frames, width, height, texture, samples, flat, noise, seed, events) -> None:
+def film(out: Path, events: bool, **options: Any) -> None:
     """Film Suzanne's performance into a capture folder, with its truth."""
     with stage_output(events) as progress:
-        from .film import Film, film_suzanne
-        from .look import Look
-        from .rig import Rig, Sensor
+        from .film import film_suzanne, plan_film
 
-        look = Look(skin=not flat)
-        if samples:
-            look = replace(look, samples=samples)
-        sensor = Sensor(seed=seed) if noise else Sensor(0.0, 0.0, 0.0, 100)
-        rig = Rig(cameras, width, height, seed=seed)
-        film_suzanne(Film(vertices, frames, texture, seed, rig, sensor, look), out, progress)
+        film_suzanne(plan_film(**options), out, progress)
 
 
 @main.command()
@@ -54,7 +48,7 @@ def film(out, vertices, cameras, frames, width, height, texture, samples, flat, 
 @click.option("--out", type=_PATH, required=True, help="The .blend to write.")
 @click.option("--alembic", type=_PATH, help="The .abc to write as well.")
 @click.option("--events", is_flag=True, help="Say JSON lines on stdout instead of drawing a progress bar.")
-def blend(capture, take, template, out, alembic, events) -> None:
+def blend(capture: Path, take: Path, template: Path, out: Path, alembic: Path | None, events: bool) -> None:
     """Show a take in a .blend: cameras with plates, a shape key a frame, the texture sequence, the timeline."""
     with stage_output(events) as progress:
         from .blend import write_blend
@@ -62,20 +56,22 @@ def blend(capture, take, template, out, alembic, events) -> None:
         write_blend(capture, template, take, out, alembic, progress)
 
 
-def _run() -> None:
-    """Every failure is one sentence on stderr and the exit status that belongs to it."""
+def _run() -> int:
+    """Run the stage; every failure is one sentence on stderr and the exit status that belongs to it."""
     try:
-        main(standalone_mode=False)
+        return main(standalone_mode=False) or 0
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return 2
+    except (Exception, KeyboardInterrupt) as error:
         failure = as_topo4d_error(KeyboardInterrupt() if isinstance(error, click.Abort) else error)
-        print(failure, file=sys.stderr)
-        sys.exit(failure.exit_status)
+        print(f"error: {failure}", file=sys.stderr)
+        return failure.exit_status
 
 
 if __name__ == "__main__":
-    _run()
+    status = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is on disk. Blender's own way out sometimes waits for itself for ever (after Alembic, with timers).
+    os._exit(status)

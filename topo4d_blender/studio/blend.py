@@ -6,6 +6,7 @@ on its UV map and the timeline, with relative paths. Imports bpy: runs in a proc
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import bpy
@@ -101,7 +102,10 @@ def _best_camera(root: bpy.types.Object) -> bpy.types.Object:
 def _save(blend: Path, take: Path, subject: bpy.types.Object, scene: bpy.types.Scene) -> None:
     blend.parent.mkdir(parents=True, exist_ok=True)
     path = str(blend.absolute())
+    bpy.context.preferences.filepaths.save_version = 0  # no demo.blend1 beside it
     bpy.ops.wm.save_as_mainfile(filepath=path, check_existing=False)  # relative to what, is known only once it is saved
     bpy.ops.file.make_paths_relative()
-    subject.topo4d.take = scene.topo4d.take = bpy.path.relpath(str(take.absolute()))
+    with warnings.catch_warnings():  # Blender 4.5 warns of relative paths in an add-on's properties, and keeps them
+        warnings.simplefilter("ignore", RuntimeWarning)
+        subject.topo4d.take = scene.topo4d.take = bpy.path.relpath(str(take.absolute()))
     bpy.ops.wm.save_as_mainfile(filepath=path, check_existing=False, compress=True)

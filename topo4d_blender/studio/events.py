@@ -6,6 +6,7 @@ Blender prints on stdout from C; a stage keeps the real stdout for itself and se
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def stage_output(events: bool) -> Iterator[Progress]:
     os.dup2(nowhere, 1)
     try:
         if events:
+            signal.signal(signal.SIGTERM, _end)
             with os.fdopen(os.dup(real), "w", encoding="utf-8") as stream:
                 yield LineProgress(stream)
         else:
@@ -60,3 +62,8 @@ def stage_output(events: bool) -> Iterator[Progress]:
         os.dup2(real, 1)
         os.close(real)
         os.close(nowhere)
+
+
+def _end(number: int, frame: object) -> None:
+    """Asked to stop by the program that listens: unwind, so that temporary files go."""
+    raise KeyboardInterrupt

@@ -50,6 +50,24 @@ class Film:
         return hashlib.sha256(json.dumps([VERSION, asdict(self)], sort_keys=True).encode()).hexdigest()[:16]
 
 
+def plan_film(
+    vertices: int = 8000,
+    cameras: int = 12,
+    frames: int = 12,
+    width: int = 375,
+    height: int = 512,
+    texture: int = 2048,
+    samples: int | None = None,
+    flat: bool = False,
+    noise: bool = True,
+    seed: int = 0,
+) -> Film:
+    """The film that the options of the command line ask for; `seed` is that of everything."""
+    look = Look(skin=not flat, samples=samples or Look.samples)
+    sensor = Sensor(seed=seed) if noise else Sensor(0.0, 0.0, 0.0, 100)
+    return Film(vertices, frames, texture, seed, Rig(cameras, width, height, seed=seed), sensor, look)
+
+
 def film_is_whole(out: Path, key: str, cameras: int, frames: int) -> bool:
     """Whether `out` holds every file of the film named `key`."""
     if _key_of(out) != key:
