@@ -1,10 +1,51 @@
-"""The frame loop: predict, solve, judge, write; resumes where the take stands."""
+"""The frame loop: read ahead, predict, solve, judge, write; resumes where the take stands."""
 
 from __future__ import annotations
 
-from ..capture import Capture
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from ..capture import Camera, Capture, read_plate
+from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
+from .pyramid import shrink_plate
+from .settings import TrackSettings
+from .solver import FrameSolver, Solution
+
+Array = np.ndarray
+
+
+class PlateReader:
+    """Decodes the plates of the next frame while this one is solved; memory for two frames, however long the take."""
+
+    def __init__(self, capture: Capture, scales: list[int]):
+        """A reader of plates reduced by `scales` (a whole number a camera)."""
+        self._capture, self._scales = capture, scales
+        self._pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), thread_name_prefix="plates")
+        self._ahead: dict[int, list[Future]] = {}
+
+    def _read(self, frame: int, camera: Camera, scale: int) -> Array | None:
+        path = self._capture.images.get(frame, {}).get(camera.name)
+        return None if path is None else shrink_plate(read_plate(path, camera), scale)
+
+    def request(self, frame: int) -> None:
+        """Begin to decode `frame`."""
+        if frame not in self._ahead:
+            pairs = zip(self._capture.cameras, self._scales, strict=True)
+            self._ahead[frame] = [self._pool.submit(self._read, frame, c, s) for c, s in pairs]
+
+    def take(self, frame: int) -> list[Array | None]:
+        """The plates of `frame`, float32 [H, W, 3] at working size; None where a camera has none."""
+        self.request(frame)
+        return [future.result() for future in self._ahead.pop(frame)]
+
+    def close(self) -> None:
+        """Drop what is not decoded yet."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def track_take(take: Take, capture: Capture, progress: Progress | None = None) -> None:
@@ -13,4 +54,74 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
     Calls `progress.frame(frame, path, metrics)` for each. Raises RequestError (template nowhere in view), WorkError
     (disk full), Cancelled.
     """
-    raise NotImplementedError
+    progress = progress or Progress()
+    frames = take.request.frames
+    solved = set(take.solved_frames())
+    start = next((i for i, f in enumerate(frames) if f not in solved), len(frames))
+    progress.stage("Tracking", len(frames))
+    progress.advance(start)
+    if start == len(frames):
+        return
+    settings = TrackSettings.from_dict(take.request.settings)
+    template = take.template
+    solver = FrameSolver(template, tuple(c.undistorted() for c in capture.cameras), settings)
+    reader = PlateReader(capture, solver.scales)
+    try:
+        reader.request(frames[0])
+        images = solver.pyramid(reader.take(frames[0]))
+        began = time.perf_counter()
+        _look(solver, template.vertices, images, take, capture)
+        progress.check()
+        for i in range(start, len(frames)):
+            frame = frames[i]
+            if i == 0:
+                metrics = _metrics(Solution(template.vertices, np.zeros(len(capture.cameras)), 1.0, 0), capture, frame)
+                vertices = template.vertices
+            else:
+                reader.request(frame)
+                plates = reader.take(frame)
+                if i + 1 < len(frames):
+                    reader.request(frames[i + 1])
+                previous = take.read_geometry(frames[i - 1]).astype(np.float64)
+                before = take.read_geometry(frames[max(i - 2, 0)]).astype(np.float64)
+                guess = previous + settings.prediction * (previous - before)
+                solution = solver.solve(solver.pyramid(plates), previous, guess, template.vertices, progress.check)
+                vertices, metrics = solution.vertices, _metrics(solution, capture, frame)
+            metrics["seconds"] = round(time.perf_counter() - began, 3)
+            path = take.write_geometry(frame, vertices, metrics)
+            progress.frame(frame, str(path), metrics)
+            progress.advance()
+            progress.check()
+            began = time.perf_counter()
+    finally:
+        reader.close()
+
+
+def _look(solver: FrameSolver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
+    """Remember the reference frame; refuse a template that no camera sees there, with a picture that shows it."""
+    seen = solver.remember(vertices, images)
+    if len(seen.camera):
+        return
+    from ..report.staging import draw_staging  # a picture only when it is needed
+
+    picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
+    raise RequestError(
+        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}: it must lie where the head "
+        f"was filmed, in the capture's own space and unit. {picture} shows where both are."
+    )
+
+
+def _metrics(solution: Solution, capture: Capture, frame: int) -> dict:
+    """A line of metrics.jsonl."""
+    residuals = {
+        camera.name: round(float(r), 4)
+        for camera, r in zip(capture.cameras, solution.residual_px, strict=True)
+        if np.isfinite(r)
+    }
+    missing = [c.name for c in capture.cameras if c.name not in capture.images.get(frame, {})]
+    return {
+        "iterations": solution.iterations,
+        "residual_px": residuals,
+        "seen": round(solution.seen, 4),
+        "flags": ["missing_plates"] if missing else [],
+    }

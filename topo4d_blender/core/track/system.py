@@ -1,0 +1,111 @@
+"""The linear system of one Gauss-Newton step: mesh-shaped, 3 unknowns a vertex, solved by preconditioned CG.
+
+H + stiffness * B (x) I3 is never formed: H lives as symmetric 3x3 blocks on vertices and edges, B as a scalar matrix.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, SuperLU, cg, splu
+
+from .kernels import conjugate_gradients, gather, multiply
+from .surface import Surface
+
+Array = np.ndarray
+DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median photometric stiffness
+STIFF = 200.0  # a prior this many times stiffer than the plates is solved with a factorisation
+ITERATIONS = 60
+TOLERANCE = 3e-3  # of a step's residual: more digits are wasted on a step that is relinearised anyway
+
+
+class MeshSystem:
+    """Assembles and solves the steps of one take in buffers of its own."""
+
+    def __init__(self, surface: Surface):
+        """Buffers and lists for the matrix of `surface`."""
+        self.surface = surface
+        count, edges = surface.vertex_count, len(surface.edges)
+        self.diagonal = np.zeros((count, 6))
+        self.edge_blocks = np.zeros((edges, 6))
+        self.gradient = np.zeros((count, 3))
+        ends = np.concatenate([surface.edges, surface.edges[:, ::-1]])
+        order = np.argsort(ends[:, 0], kind="stable")
+        self._blocks = (
+            np.concatenate([[0], np.cumsum(np.bincount(ends[:, 0], minlength=count))]).astype(np.int32),
+            ends[order, 1].astype(np.int32),
+            np.tile(np.arange(edges, dtype=np.int32), 2)[order],
+        )
+        b = surface.bending
+        self._prior = (b.indptr.astype(np.int32), b.indices.astype(np.int32), b.data)
+        self._prior_diagonal = b.diagonal()
+        self._factors: dict[str, SuperLU] = {}
+
+    def assemble(self, hessian: Array, gradient: Array) -> None:
+        """Sum triangles' normal equations (`kernels.normal_equations`) onto vertices and edges."""
+        s = self.surface
+        gather(s.corner_starts, s.corners, hessian[:, :3].reshape(-1, 6), self.diagonal)
+        gather(s.side_starts, s.sides, hessian[:, 3:].reshape(-1, 6), self.edge_blocks)
+        gather(s.corner_starts, s.corners, gradient.reshape(-1, 3), self.gradient)
+
+    def median_stiffness(self) -> float:
+        """Median photometric stiffness of the vertices that are seen: what all prior weights are relative to."""
+        trace = (self.diagonal[:, 0] + self.diagonal[:, 3] + self.diagonal[:, 5]) / 3
+        seen = trace > 0
+        return float(np.median(trace[seen])) if seen.any() else 0.0
+
+    def times(self, x: Array, stiffness: float) -> Array:
+        """(H + stiffness * B (x) I3) x.  # [V, 3] -> [V, 3]."""
+        y = np.empty_like(x)
+        multiply(self.diagonal, *self._blocks, self.edge_blocks, *self._prior, stiffness, x, y)
+        return y
+
+    def solve(self, prior_gradient: Array, stiffness: float) -> Array:
+        """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute."""
+        unit = self.median_stiffness()
+        right = -(self.gradient + prior_gradient)
+        if _key(stiffness / unit) in self._factors:
+            return self._solve_stiff(right, stiffness, unit)
+        diagonal = self.diagonal.copy()
+        diagonal[:, [0, 3, 5]] += DAMPING * unit
+        blocks = diagonal[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]]
+        blocks[:, [0, 1, 2], [0, 1, 2]] += stiffness * self._prior_diagonal[:, None]
+        step = np.empty_like(right)
+        conjugate_gradients(
+            diagonal, *self._blocks, self.edge_blocks, *self._prior, stiffness, np.linalg.inv(blocks), right, TOLERANCE,
+            ITERATIONS, step,
+        )  # fmt: skip
+        return step
+
+    def _solve_stiff(self, right: Array, stiffness: float, unit: float) -> Array:
+        """Where the prior rules, CG preconditioned by the factorised scalar system that puts the median stiffness of
+        each vertex for its 3x3 block: it moves a whole jaw in one step, where a diagonal needs hundreds."""
+        shape, n = right.shape, right.size
+        factor = self._factors[_key(stiffness / unit)]
+
+        def matvec(x: Array) -> Array:
+            x = np.ascontiguousarray(x.reshape(shape))
+            return (self.times(x, stiffness) + DAMPING * unit * x).ravel()
+
+        def precondition(x: Array) -> Array:
+            return factor.solve(x.reshape(shape)).ravel() / unit
+
+        step, _ = cg(
+            LinearOperator((n, n), matvec), right.ravel(), rtol=TOLERANCE, maxiter=ITERATIONS,
+            M=LinearOperator((n, n), precondition),
+        )  # fmt: skip
+        return step.reshape(shape)
+
+    def prepare(self, relative: float) -> None:
+        """Factorise for a prior `relative` times the median stiffness, from the system as it is assembled now."""
+        if relative > STIFF:
+            unit = self.median_stiffness()
+            trace = (self.diagonal[:, 0] + self.diagonal[:, 3] + self.diagonal[:, 5]) / 3
+            matrix = sp.diags(trace / max(unit, 1e-300) + DAMPING) + relative * self.surface.bending
+            self._factors[_key(relative)] = splu(
+                matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+            )
+
+
+def _key(relative: float) -> str:
+    return f"{relative:.4e}"
