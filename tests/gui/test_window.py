@@ -19,7 +19,7 @@ from windows import Window, roots_named, why_not
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FRAMES = 8
+FRAMES = 12
 CAMERAS = 6
 SECONDS = 780  # for a whole visit, on two busy cores; Blender quits by itself before that
 
