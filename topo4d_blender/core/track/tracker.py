@@ -106,8 +106,8 @@ def _look(solver: FrameSolver, vertices: Array, images: list[Array], take: Take,
 
     picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
     raise RequestError(
-        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}: it must lie where the head "
-        f"was filmed, in the capture's own space and unit. {picture} shows where both are."
+        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}: it must lie where the "
+        f"head was filmed, in the capture's own space and unit. {picture} shows where both are."
     )
 
 

@@ -65,7 +65,7 @@ def pair_visibility(
     c = maps.cameras
     weight = np.empty(len(pair_camera), np.float32)
     see_pairs(
-        points, normals, pair_starts, pair_camera, c.rotations, c.translations, c.centres, c.intrinsics, c.sizes, c.offsets,
-        maps.depth, maps.distance, reach, maps.tolerance, grazing, weight,
+        points, normals, pair_starts, pair_camera, c.rotations, c.translations, c.centres, c.intrinsics, c.sizes,
+        c.offsets, maps.depth, maps.distance, reach, maps.tolerance, grazing, weight,
     )  # fmt: skip
     return weight
