@@ -1,5 +1,7 @@
 """Bakes against scenes whose colour map is known exactly, and the promises to whoever runs one."""
 
+import re
+
 import bake_scenes as scenes
 import numpy as np
 import pytest
@@ -185,19 +187,29 @@ def test_resume_bakes_only_what_is_missing_or_of_another_size(tmp_path):
 def test_frames_and_plates_that_are_missing(tmp_path):
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(3), (1, 2, 3))
     del capture.images[2]
-    capture.images[3]["c0"].write_bytes(b"")
     del capture.images[3]["c1"]
     notes = Notes()
     assert bake_take(take, capture, 32, None, notes) == [1, 3]
-    assert len(notes.warnings) == 2 and "Frame 2 has no plates" in notes.warnings[0] and "c0" in notes.warnings[1]
-    capture.images[3]["c2"].write_bytes(b"")
-    assert bake_take(take, capture, 32, (1, 3)) == [1]
+    assert len(notes.warnings) == 1 and "Frame 2 has no plates" in notes.warnings[0]
     with pytest.raises(RequestError, match="None of the frames"):
         bake_take(take, capture, 32, (2,))
     with pytest.raises(RequestError, match="9.*is not solved"):
         bake_take(take, capture, 32, (1, 9))
     with pytest.raises(RequestError, match="16 to 16384"):
         bake_take(take, capture, 0)
+
+
+def test_a_plate_that_cannot_be_read_is_refused_and_maps_before_it_stay(tmp_path):
+    take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(3), (1, 2, 3))
+    plate = capture.images[2]["c1"]
+    whole = plate.read_bytes()
+    for content in (b"", whole[: len(whole) // 2]):
+        plate.write_bytes(content)
+        with pytest.raises(RequestError, match=re.escape(str(plate))):
+            bake_take(take, capture, 32, None, resume=True)
+        assert take.textured_frames() == [1]
+    plate.write_bytes(whole)
+    assert bake_take(take, capture, 32, None, resume=True) == [2, 3]
 
 
 def test_a_template_without_uv_is_refused_before_anything_is_read(tmp_path):

@@ -153,15 +153,15 @@ def test_an_out_folder_that_is_taken(filmed, monkeypatch):
 
 def test_a_place_that_cannot_be_written(filmed):
     result = track(filmed, out=filmed / "start.obj" / "take")  # below a file; permissions do not stop root
-    refused(result, "start.obj", status=1)
+    refused(result, "start.obj", "cannot be written")
 
 
-def test_a_full_disk_is_said_with_status_1(filmed, monkeypatch):
+def test_a_full_disk_is_said(filmed, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    refused(track(filmed), "disk is full", status=1)
+    refused(track(filmed), "disk is full")
 
 
 def test_bake_and_evaluate_of_a_take_without_frames(filmed):
@@ -198,7 +198,8 @@ def test_warnings_of_the_capture_are_shown(filmed, monkeypatch):
     [
         (RuntimeError("two\nlines"), 1, ["RuntimeError: two lines", "log.txt"]),
         (MemoryError(), 1, ["memory"]),
-        (OSError(errno.ENOSPC, "full"), 1, ["disk is full"]),
+        (OSError(errno.ENOSPC, "full"), 2, ["disk is full"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/locked"), 2, ["/locked", "Permission denied"]),
         (KeyboardInterrupt(), 1, ["Stopped at your request"]),
         (Cancelled("Stopped."), 1, ["Stopped."]),
         (WorkError("It broke."), 1, ["It broke."]),

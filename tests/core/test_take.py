@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from topo4d_blender.core import files
-from topo4d_blender.core.errors import RequestError, WorkError
+from topo4d_blender.core.errors import RequestError, StorageError, WorkError
 from topo4d_blender.core.files import atomic_write
+from topo4d_blender.core.protocol import ENGINE
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.template import Template
 
@@ -61,7 +62,8 @@ def test_layout(take):
     }  # fmt: skip
     told = json.loads((take.folder / "take.json").read_text())
     assert told["format"] == 1 and told["frames"] == [1, 2, 3] and told["template_digest"] == TEMPLATE.digest
-    assert {"numpy", "python", "topo4d"} <= told["versions"].keys() and told["created"].endswith("+00:00")
+    assert {"numpy", "python"} <= told["versions"].keys() and told["versions"]["topo4d"] == ENGINE
+    assert told["created"].endswith("+00:00")
 
 
 def test_frames_beyond_six_digits(take):
@@ -285,7 +287,7 @@ def test_failures_of_the_disk_in_words_and_nothing_lost(take, monkeypatch, numbe
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(WorkError, match=f"(?s)(?=.*{words})(?=.*000003.npy)"):
+    with pytest.raises(StorageError, match=f"(?s)(?=.*{words})(?=.*000003.npy)"):
         take.write_geometry(3, vertices(5), {})
     assert everything(take.folder) == before
 
@@ -297,6 +299,7 @@ import resource, signal, sys, numpy as np
 sys.path.insert(0, {str(Path(files.__file__).parents[2])!r})
 from pathlib import Path
 from topo4d_blender.core.files import atomic_write
+from topo4d_blender.core.protocol import ENGINE
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
@@ -306,20 +309,20 @@ except Exception as error:
 """
     pytest.importorskip("resource")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.startswith("WorkError") and os.strerror(errno.EFBIG) in said and "a.npy" in said
+    assert said.startswith("StorageError") and os.strerror(errno.EFBIG) in said and "a.npy" in said
     assert everything(tmp_path) == {}
 
 
 def test_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkError, match=r"take\.json cannot be written"):
+    with pytest.raises(StorageError, match=r"take\.json cannot be written"):
         Take.create(tmp_path / "file" / "take", REQUEST, TEMPLATE)
 
 
 def test_journal_that_cannot_be_written(take):
     (take.folder / "metrics.jsonl").unlink()
     (take.folder / "metrics.jsonl").mkdir()
-    with pytest.raises(WorkError, match=r"metrics\.jsonl cannot be written"):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl cannot be written"):
         take.write_geometry(2, vertices(2), {})
     assert 2 in take.solved_frames()
 

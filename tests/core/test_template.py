@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from topo4d_blender.core.errors import RequestError, WorkError
+from topo4d_blender.core.errors import RequestError, StorageError
 from topo4d_blender.core.template import Template, read_template, write_template
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
@@ -108,7 +108,7 @@ def test_digest_tells_templates_apart():
 def test_template_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     t = Template(np.eye(3), np.array([0, 1, 2], np.int32), np.array([0, 3], np.int32))
-    with pytest.raises(WorkError, match="file"):
+    with pytest.raises(StorageError, match="file"):
         write_template(tmp_path / "file" / "t.npz", t)
 
 
@@ -130,6 +130,10 @@ def test_loose_vertices(tmp_path):
 def test_non_manifold_edge(tmp_path):
     text = SQUARE + "v 0 0 1\nf 1 2 3 4\nf 1 2 5\nf 2 1 5\n".replace("f 2 1 5", "v 0 0 -1\nf 2 1 6")
     assert "edge 0-1 has more than two faces" in warned(tmp_path, text)
+
+
+def test_face_of_many_corners(tmp_path):
+    assert "face 1 has more than four corners" in warned(tmp_path, SQUARE + "v 0.5 -1 0\nf 1 2 3\nf 1 5 2 3 4\n")
 
 
 def test_face_without_area(tmp_path):

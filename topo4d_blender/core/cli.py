@@ -1,7 +1,8 @@
 """The command line: `topo4d track | bake | evaluate | demo | doctor | worker`.
 
-Exit status 0: done. 1: the work failed or was stopped; what was finished is kept. 2: the request was wrong. An error is
-one sentence on stderr, never a traceback. stdout carries results alone (scores, paths), stderr progress and warnings.
+Exit status 0: done. 1: the work failed or was stopped. 2: the request was wrong, or the disk does not take the result.
+What was finished is kept. An error is one sentence on stderr, never a traceback. stdout carries results alone (scores,
+paths), stderr progress and warnings.
 """
 
 from __future__ import annotations

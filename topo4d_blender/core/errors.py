@@ -18,9 +18,24 @@ class RequestError(Topo4DError):
     exit_status = 2
     code = "request"
 
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        """`hint` is said in Blender besides, where what the sentence advises has another name."""
+        super().__init__(sentence)
+        self.hint = hint
+
+
+class StorageError(Topo4DError):
+    """The place that was named does not take the result: the disk is full, or it may not be written. Exit 2.
+
+    To the command line a wrong request; to the worker's reader a failure of work that may have finished frames.
+    """
+
+    exit_status = 2
+    code = "failed"
+
 
 class WorkError(Topo4DError):
-    """The request was right and the work failed all the same: the disk is full, the memory is spent. Exit 1."""
+    """The request was right and the work failed all the same: the memory is spent. Exit 1."""
 
     exit_status = 1
     code = "failed"

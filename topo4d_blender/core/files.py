@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import WorkError
+from .errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -19,7 +19,7 @@ def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
     """Write `path` by calling `writer` with a binary file in memory; readers see the old file or the whole new one.
 
     In memory because numpy and Pillow hide why a write to a real file failed. The folder is made if it is not there.
-    Raises WorkError if the disk is full or the place cannot be written; what lay at `path` before is kept then.
+    Raises StorageError if the disk is full or the place cannot be written; what lay at `path` before is kept then.
     """
     content = io.BytesIO()
     writer(content)
@@ -45,9 +45,9 @@ def sweep(folder: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, error: OSError) -> WorkError:
+def cannot_write(path: Path, error: OSError) -> StorageError:
     """The sentence for an `error` met while `path` was written."""
     if error.errno in _FULL:
-        return WorkError(f"The disk is full: {path} could not be written; free some space and run again to go on.")
+        return StorageError(f"The disk is full: {path} could not be written; free some space and run again to go on.")
     reason = error.strerror or str(error)
-    return WorkError(f"{path} cannot be written ({reason}); check its permissions or choose another folder.")
+    return StorageError(f"{path} cannot be written ({reason}); check its permissions or choose another folder.")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import Cancelled, RequestError, Topo4DError, WorkError
+from .errors import Cancelled, RequestError, StorageError, Topo4DError, WorkError
 from .progress import Progress
 
 METHODS = ("gauss-newton",)
@@ -161,7 +161,9 @@ def as_topo4d_error(error: BaseException, log: Path | None = None) -> Topo4DErro
     if isinstance(error, MemoryError):
         return WorkError("This machine's memory is spent; close other programs and run again with --resume.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WorkError("The disk is full; free some space and run again with --resume.")
+        return StorageError("The disk is full; free some space and run again with --resume.")
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return StorageError(f"{error.filename} cannot be used ({error.strerror}); check its permissions.")
     unforeseen = WorkError(
         f"Something unforeseen went wrong ({type(error).__name__}: {_one_line(error)}); "
         f"the details are in {log or _write_details(error)}."

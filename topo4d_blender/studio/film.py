@@ -80,7 +80,7 @@ def film_is_whole(out: Path, key: str, cameras: int, frames: int) -> bool:
 def film_suzanne(film: Film, out: Path, progress: Progress | None = None) -> None:
     """Film Suzanne playing the performance of `film` into the folder `out`. In metres, y up.
 
-    Raises RequestError if `out` holds another film, WorkError if it cannot be written.
+    Raises RequestError if `out` holds another film, StorageError if it cannot be written.
     """
     from .scene import suzanne_mesh
 
@@ -125,7 +125,7 @@ def film_sequence(
 ) -> None:
     """Film any head: `vertices` as they move, through `rig` (or given cameras), into the capture folder `out`.
 
-    Raises RequestError if `out` holds another film, WorkError if it cannot be written, Cancelled.
+    Raises RequestError if `out` holds another film, StorageError if it cannot be written, Cancelled.
     """
     from .scene import Studio, export_obj
 

@@ -39,7 +39,7 @@ def write_report(
     """Write the report of `take` to `path`.
 
     `scores` is what `evaluate_take` gave for `truth`; without them the report says nothing of errors in millimetres.
-    `timings` are seconds a stage. Raises RequestError, WorkError, Cancelled.
+    `timings` are seconds a stage. Raises RequestError, StorageError, Cancelled.
     """
     progress = progress or Progress()
     known = read_truth(truth, take.request, len(take.template.vertices)) if truth is not None else None

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from ..capture import Camera
+from ..files import atomic_write
 
 
 def draw_staging(path: Path, vertices: np.ndarray, cameras: tuple[Camera, ...]) -> Path:
-    """Write a .png with two views (along y and along z) of `cameras` and `vertices` [V, 3]; returns `path`."""
+    """Write a .png with two views (along y and along z) of `cameras` and `vertices` [V, 3]; returns `path`.
+
+    Raises StorageError if it cannot be written.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -31,6 +35,6 @@ def draw_staging(path: Path, vertices: np.ndarray, cameras: tuple[Camera, ...]) 
         panel.grid(alpha=0.3)
     panels[0].legend(loc="best")
     figure.suptitle("Seen from above and from the front, in capture units: the cameras do not see the template")
-    figure.savefig(path, dpi=80)
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=80))
     plt.close(figure)
     return path

@@ -12,13 +12,13 @@ import platform
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import RequestError, WorkError
 from ..files import atomic_write, cannot_write, sweep
+from ..protocol import ENGINE
 from ..template import Template, read_template, write_template
 from .journal import append_line, read_lines, to_json
 
@@ -54,7 +54,7 @@ class Take:
         """Begin a take, or with `resume` go on with the one there.
 
         Raises RequestError if the folder holds another take (or the same one and not `resume`), other files, or a newer
-        format; WorkError if it cannot be written.
+        format; StorageError if it cannot be written.
         """
         folder = Path(folder).absolute()
         request = _plain(request)
@@ -123,7 +123,7 @@ class Take:
         return np.load(path, allow_pickle=False)
 
     def write_geometry(self, frame: int, vertices: np.ndarray, metrics: dict) -> Path:
-        """Write a frame whole, then its line of metrics.jsonl. Raises WorkError (disk full, not writable).
+        """Write a frame whole, then its line of metrics.jsonl. Raises StorageError (disk full, not writable).
 
         `vertices` [V, 3] in capture units; `metrics` holds plain values or numpy's, what is not finite becomes null.
         """
@@ -192,18 +192,11 @@ def _document(request: TakeRequest, template: Template) -> dict:
     return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"topo4d": _version(), "python": platform.python_version(), "numpy": np.__version__},
+        "versions": {"topo4d": ENGINE, "python": platform.python_version(), "numpy": np.__version__},
         "template_digest": template.digest,
         "vertices": len(template.vertices),
         **asdict(request),
     }
-
-
-def _version() -> str:
-    try:
-        return metadata.version("topo4d")
-    except metadata.PackageNotFoundError:  # run from a checkout or from within the add-on
-        return "not installed"
 
 
 def _plain(request: TakeRequest) -> TakeRequest:

@@ -73,6 +73,9 @@ def _warnings(template: Template, path: Path) -> list[str]:
     crowded = [f"{a}-{b}" for a, b in edges[uses > 2]]
     if crowded:
         sentences.append(f"{path}: {_some('edge', crowded)} has more than two faces (non-manifold).")
+    large = np.flatnonzero(np.diff(template.face_starts) > 4)
+    if len(large):
+        sentences.append(f"{path}: {_some('face', large)} has more than four corners and is treated as triangles.")
     flat = _flat_faces(template)
     if len(flat):
         sentences.append(f"{path}: {_some('face', flat)} has no area.")

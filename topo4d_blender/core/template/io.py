@@ -36,7 +36,7 @@ def read_template(path: Path) -> Template:
 def write_template(path: Path, template: Template) -> None:
     """Write `template` as .npz (vertices, loops, face_starts, uv, role_<name>), whole or not at all.
 
-    Raises WorkError if it cannot be written.
+    Raises StorageError if it cannot be written.
     """
     arrays = {"vertices": template.vertices, "loops": template.loops, "face_starts": template.face_starts}
     if template.uv is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..capture import Camera, Capture, read_plate
-from ..errors import RequestError, Topo4DError
+from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
 from .frame import BANDS, Canvas, bake_frame
@@ -34,7 +34,8 @@ def bake_take(
 
     With `resume`, frames already whole on disk at `resolution` are left as they are. A frame without plates is skipped
     with a warning. Calls `progress.frame` with each master's path and {"proxy", "seconds", "seen_share"}.
-    Raises RequestError (template without UV, frame not solved, no plates at all), WorkError (disk full), Cancelled.
+    Raises RequestError (template without UV, frame not solved, no plates at all, a plate that cannot be read),
+    StorageError (disk full), Cancelled; frames written before stay.
     """
     progress = progress or Progress()
     if not 16 <= resolution <= 16384:
@@ -71,10 +72,10 @@ def bake_take(
         read = _read_ahead(pool, _plate_jobs(capture, with_plates))
         for frame in with_plates:
             begun = time.perf_counter()
-            plates = _plates_of_frame(read, len(cameras), progress)
+            plates = _plates_of_frame(read, len(cameras))
             baked = bake_frame(canvas, take.read_geometry(frame), cameras, plates, step)
             if baked is None:
-                progress.warning(f"Frame {frame} has no readable plate; its texture is skipped.")
+                progress.warning(f"Frame {frame} has no plate of the chosen cameras; its texture is skipped.")
                 progress.advance(BANDS + 2)
                 continue
             texture, seen = baked
@@ -109,9 +110,7 @@ def _is_current(take: Take, frame: int, resolution: int) -> bool:
     return take.proxy_path(frame).is_file() and texture_size(take.texture_path(frame)) == (resolution, resolution)
 
 
-def _plate_jobs(
-    capture: Capture, frames: Iterable[int]
-) -> Iterator[Callable[[], tuple[Array | None, Array | None, str]]]:
+def _plate_jobs(capture: Capture, frames: Iterable[int]) -> Iterator[Callable[[], tuple[Array | None, Array | None]]]:
     for frame in frames:
         for camera in capture.cameras:
             plate = capture.images[frame].get(camera.name)
@@ -119,18 +118,15 @@ def _plate_jobs(
             yield lambda plate=plate, mask=mask, camera=camera: _read(plate, mask, camera)
 
 
-def _read(plate: Path | None, mask: Path | None, camera: Camera) -> tuple[Array | None, Array | None, str]:
-    """The plate, its mask (zero: ignore) and, where it could not be read, why."""
+def _read(plate: Path | None, mask: Path | None, camera: Camera) -> tuple[Array | None, Array | None]:
+    """The plate and its mask (zero: ignore), None where there is none."""
     if plate is None:
-        return None, None, ""
-    try:
-        pixels = read_plate(plate, camera)
-        if mask is None:
-            return pixels, None, ""
-        values = read_plate(mask, camera)[..., 0]
-        return pixels, values > np.iinfo(values.dtype).max // 2, ""
-    except Topo4DError as error:
-        return None, None, str(error)
+        return None, None
+    pixels = read_plate(plate, camera)
+    if mask is None:
+        return pixels, None
+    values = read_plate(mask, camera)[..., 0]
+    return pixels, values > np.iinfo(values.dtype).max // 2
 
 
 def _read_ahead(pool: ThreadPoolExecutor, jobs: Iterator[Callable]) -> Iterator:
@@ -148,11 +144,7 @@ def _read_ahead(pool: ThreadPoolExecutor, jobs: Iterator[Callable]) -> Iterator:
             future.cancel()
 
 
-def _plates_of_frame(
-    read: Iterator, count: int, progress: Progress
-) -> Iterator[tuple[int, Array | None, Array | None]]:
+def _plates_of_frame(read: Iterator, count: int) -> Iterator[tuple[int, Array | None, Array | None]]:
     for k in range(count):
-        plate, mask, why = next(read)
-        if why:
-            progress.warning(f"{why} The texture goes on without it.")
+        plate, mask = next(read)
         yield k, plate, mask

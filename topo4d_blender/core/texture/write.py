@@ -15,7 +15,7 @@ PROXY = 2048  # texels along a side of the viewport's copy
 def write_texture(master: Path, proxy: Path, texture: np.ndarray) -> None:
     """Write `texture` [R, R, 3] uint8 (sRGB) and its proxy; the master last, so that a master means both are there.
 
-    Raises WorkError if the disk is full or not writable.
+    Raises StorageError if the disk is full or not writable.
     """
     image = Image.fromarray(texture)
     small = image
