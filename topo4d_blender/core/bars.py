@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from .jobs import LOG
+from .pace import Pace
 from .progress import Progress
 
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
-_LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {left}"
+_LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {left}"
 _QUIET_S = 10.0  # between two lines where stderr is a file or a pipe
 
 
@@ -23,14 +25,14 @@ class BarProgress(Progress):
 
     def __init__(self) -> None:
         """Nothing is shown before the first stage."""
-        self._bar: tqdm | None = None
+        self._bar: _Bar | None = None
         self._stop = threading.Event()
 
     def stage(self, name: str, total: int) -> None:
         """Begin a bar."""
         self.close()
         watched = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = _Bar(
             total=total,
             desc=name,
             file=sys.stderr if watched else _Lines(),
@@ -43,7 +45,8 @@ class BarProgress(Progress):
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar."""
-        if self._bar is not None:
+        if self._bar is not None and steps:
+            self._bar.pace.advance(self._bar.n + steps, time.monotonic())
             self._bar.update(steps)
 
     def warning(self, sentence: str) -> None:
@@ -78,6 +81,22 @@ class BarProgress(Progress):
             self.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class _Bar(tqdm):
+    """A bar whose time left is that of `Pace`: tqdm's own counts what is done once at the start."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        self.pace = Pace()  # first: tqdm draws the bar at once
+        super().__init__(*args, **options)
+
+    @property
+    def format_dict(self) -> dict:
+        """What `bar_format` may name: tqdm's own fields and `left`."""
+        fields = super().format_dict
+        left = self.pace.left(self.n, self.total, time.monotonic())
+        fields["left"] = "preparing" if left is None else f"{tqdm.format_interval(left)} left"
+        return fields
 
 
 class _Lines:

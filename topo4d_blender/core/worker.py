@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TextIO
 from . import jobs
 from .errors import RequestError, Topo4DError
 from .machine import cores, memory_gb, package_version
+from .pace import Pace
 from .progress import Progress
 from .protocol import ENGINE, HEARTBEAT_S, JOBS, PROTOCOL, decode, encode
 
@@ -54,26 +55,32 @@ class WorkerProgress(Progress):
         """`stop` is set when Blender asks to cancel."""
         self._channel, self._job, self._stop = channel, job, stop
         self._done = self._total = 0
-        self._begun = self._sent = 0.0
+        self._sent = 0.0
+        self._pace = Pace()
 
     def stage(self, name: str, total: int) -> None:
         """Send `stage`."""
-        self._done, self._total, self._begun = 0, total, time.monotonic()
+        self._done, self._total, self._pace = 0, total, Pace(by_frame=True)
         self._channel.send("stage", name=name, total=total)
 
     def advance(self, steps: int = 1) -> None:
         """Send `progress`, at most ten times a second."""
+        if not steps:
+            return
         self._done += steps
         now = time.monotonic()
+        self._pace.advance(self._done, now)
         if now - self._sent < 0.1 and self._done < self._total:
             return
         self._sent = now
-        left = (now - self._begun) * (self._total - self._done) / self._done if self._done > 0 else None
-        eta = None if left is None else round(max(left, 0.0), 1)
-        self._channel.send("progress", done=self._done, total=self._total, eta_s=eta)
+        left = self._pace.left(self._done, self._total, now)
+        self._channel.send(
+            "progress", done=self._done, total=self._total, eta_s=None if left is None else round(left, 1)
+        )
 
     def frame(self, frame: int, path: str, metrics: dict) -> None:
         """Send `frame`, or `texture` for a bake."""
+        self._pace.frame()
         if self._job == "bake":
             self._channel.send("texture", frame=frame, path=path, proxy=metrics.get("proxy"))
         else:
