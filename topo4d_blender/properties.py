@@ -16,6 +16,12 @@ def _is_mesh(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> bool:
     return obj.type == "MESH"
 
 
+def _uv_maps(settings: bpy.types.PropertyGroup, context: bpy.types.Context, _typed: str) -> list[str]:
+    """The names that the field offers: the UV maps of the mesh to track."""
+    obj = settings.template or context.object
+    return [layer.name for layer in obj.data.uv_layers] if obj is not None and obj.type == "MESH" else []
+
+
 class TOPO4D_PG_frame(bpy.types.PropertyGroup):
     """One of the worst frames of a take."""
 
@@ -47,7 +53,9 @@ class TOPO4D_PG_scene(bpy.types.PropertyGroup):
         type=bpy.types.Object,
         poll=_is_mesh,
     )
-    uv_map: StringProperty(name="UV Map", description="UV map for the textures; empty for the active one")
+    uv_map: StringProperty(
+        name="UV Map", description="UV map for the textures; empty for the active one", search=_uv_maps
+    )
     take: StringProperty(
         name="Take Folder",
         description="Folder that the solved frames go to; empty for a new one beside the .blend or the capture",

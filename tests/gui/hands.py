@@ -87,7 +87,7 @@ class Hands:
         rows = list(range(sidebar.y + sidebar.height - 8, sidebar.y + 4, -9))
         if self._hint is not None:
             rows.sort(key=lambda y: abs(y - self._hint))
-        for share in (0.5, 0.25, 0.75):  # buttons side by side are each met by one of these columns
+        for share in (0.5, 0.25, 0.75, 0.06, 0.96):  # buttons side by side are each met by one of these columns
             x = sidebar.x + int(share * (sidebar.width - 40))
             for y in rows:
                 self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)

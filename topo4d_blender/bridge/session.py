@@ -56,6 +56,7 @@ class Job:
     obj: Handle | None = None
     root: Handle | None = None
     folder: Path | None = None
+    view: int = 0  # the area the job was asked for from (`views.find_view`)
     stage: str = "Starting the engine"
     total: int = 0
     done: int = 0
@@ -89,6 +90,7 @@ class Session:
         self.job: Job | None = None
         self.ready: Job | None = None  # done by the worker, to be shown by the operator `topo4d.commit`
         self.message = ""  # about the last job
+        self.about = ""  # the kind of that job
         self.hint = ""
         self.alert = False  # whether `message` is about something that went wrong
         self.warnings: list[str] = []
@@ -113,7 +115,7 @@ class Session:
         """Give `job` to the engine, now or when it has said hello. Raises BridgeError if one runs already."""
         if self.job is not None:
             raise BridgeError("The engine is busy; cancel what runs or wait for it.")
-        self.job, self.ready = job, None
+        self.job, self.ready, self.about = job, None, job.kind
         self._say("")
         self.warnings = job.warnings
         self._send_if_greeted()

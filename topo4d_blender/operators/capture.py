@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from .. import __package__ as base_package
-from ..bridge import cameras
+from ..bridge import cameras, views
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from .common import can_start, start
@@ -37,7 +37,8 @@ class TOPO4D_OT_load_capture(bpy.types.Operator, ImportHelper):
             self.report({"ERROR"}, f"{path} does not exist; choose the capture's folder or its calibration file.")
             return {"CANCELLED"}
         command = {"job": "open", "capture": str(path), "frames": None}
-        return start(self, context, Job(command, Handle.of(context.scene), finish_open))
+        view = context.area.as_pointer() if context.area is not None else 0
+        return start(self, context, Job(command, Handle.of(context.scene), finish_open, view=view))
 
 
 def finish_open(job: Job) -> str:
@@ -50,13 +51,15 @@ def finish_open(job: Job) -> str:
     root = cameras.load_cameras(told, scene, _links_folder(Path(told["source"])))
     cameras.set_timeline(scene, told["frames"])
     scene.topo4d.root = root
-    views = cameras.cameras_of(root)
-    if views:
-        cameras.look_through(views[0], scene)
+    loaded = cameras.cameras_of(root)
+    if loaded:
+        cameras.look_through(loaded[0], scene)
+        if (space := views.find_view(job.view, scene)) is not None:
+            views.turn_to_camera(space)
     if any(any(camera["distortion"]) for camera in told["cameras"]):
         job.warnings.append("Plates are shown with their lens distortion: edges may lie some pixels beside the mesh.")
     job.warnings.extend(told.get("warnings", ()))
-    return f"{len(views)} cameras, frames {told['frames'][0]} to {told['frames'][-1]}"
+    return f"{len(loaded)} cameras, frames {told['frames'][0]} to {told['frames'][-1]}"
 
 
 def _links_folder(source: Path) -> Path | None:
@@ -86,7 +89,7 @@ class TOPO4D_OT_view_camera(bpy.types.Operator):
             return {"CANCELLED"}
         cameras.look_through(obj, context.scene)
         if context.area is not None and context.area.type == "VIEW_3D":
-            context.space_data.region_3d.view_perspective = "CAMERA"
+            views.turn_to_camera(context.space_data)
         return {"FINISHED"}
 
 

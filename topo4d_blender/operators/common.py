@@ -7,15 +7,20 @@ from ..bridge.session import SESSION, Job
 from ..preferences import NO_PYTHON, engine_log, engine_python
 
 
+def is_free(cls: type[bpy.types.Operator]) -> bool:
+    """Whether no job runs; says in the tooltip that one does otherwise. For what would pull the rug from under it."""
+    if SESSION.job is not None:
+        cls.poll_message_set("A job runs: wait for it, or cancel it")
+        return False
+    return True
+
+
 def can_start(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
     """Whether a job could start now; says why not in the tooltip."""
     if not engine_python(context):
         cls.poll_message_set(f"{NO_PYTHON} in the preferences")
-    elif SESSION.job is not None:
-        cls.poll_message_set("The engine is busy; cancel what runs or wait for it")
-    else:
-        return True
-    return False
+        return False
+    return is_free(cls)
 
 
 def start(operator: bpy.types.Operator, context: bpy.types.Context, job: Job) -> set[str]:

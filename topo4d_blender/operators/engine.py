@@ -5,6 +5,7 @@ import bpy
 from .. import __package__ as base_package
 from ..bridge.session import SESSION
 from ..preferences import NO_PYTHON, engine_log, engine_python
+from .common import is_free
 
 
 class TOPO4D_OT_test_engine(bpy.types.Operator):
@@ -20,7 +21,7 @@ class TOPO4D_OT_test_engine(bpy.types.Operator):
         if not engine_python(context):
             cls.poll_message_set(NO_PYTHON)
             return False
-        return SESSION.job is None
+        return is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start afresh, so that a changed path is the one tested."""

@@ -9,7 +9,7 @@ from bpy_extras.io_utils import ExportHelper
 
 from ..bridge import export
 from ..bridge.errors import BridgeError
-from .common import needs_take, tracked
+from .common import is_free, needs_take, tracked
 
 
 class _Export(ExportHelper):
@@ -20,11 +20,11 @@ class _Export(ExportHelper):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """A take, in Object Mode: the exporters refuse others with less kind words."""
+        """A take that is not being worked on, in Object Mode: the exporters refuse others with less kind words."""
         if context.mode != "OBJECT":
             cls.poll_message_set("Leave the edit mode first")
             return False
-        return needs_take(cls, context)
+        return needs_take(cls, context) and is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write the tracked mesh, all its frames."""

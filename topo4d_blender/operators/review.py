@@ -1,7 +1,10 @@
-"""Review: go to the frames that need eyes."""
+"""Review: go to the frames that need eyes, look at the mesh over the plates of every camera."""
 
 import bpy
 from bpy.props import IntProperty
+
+from ..bridge import cameras, views
+from .common import subject
 
 
 class TOPO4D_OT_go_to_frame(bpy.types.Operator):
@@ -19,4 +22,68 @@ class TOPO4D_OT_go_to_frame(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (TOPO4D_OT_go_to_frame,)
+class TOPO4D_OT_step_camera(bpy.types.Operator):
+    """Look through the next or the previous camera of the capture"""
+
+    bl_idname = "topo4d.step_camera"
+    bl_label = "Next Camera"
+    bl_options = {"UNDO", "INTERNAL"}
+
+    direction: IntProperty(default=1, options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip of the one arrow or the other."""
+        return f"Look through the {'next' if properties.direction > 0 else 'previous'} camera of the capture"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With cameras to step through."""
+        if context.scene.topo4d.root is None:
+            cls.poll_message_set("Load a capture first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Make it the scene's camera and turn this view to it."""
+        camera = views.next_camera(context.scene.topo4d.root, context.scene.camera, self.direction)
+        if camera is None:
+            self.report({"ERROR"}, "This capture has no cameras any more; load it again.")
+            return {"CANCELLED"}
+        cameras.look_through(camera, context.scene)
+        if context.area is not None and context.area.type == "VIEW_3D":
+            views.turn_to_camera(context.space_data)
+        return {"FINISHED"}
+
+
+class TOPO4D_OT_wireframe(bpy.types.Operator):
+    """Show the tracked mesh as wires, so that the plate is seen through it; press again to see the surface"""
+
+    bl_idname = "topo4d.wireframe"
+    bl_label = "Wireframe over the Plate"
+    bl_options = {"UNDO", "INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a mesh that can be changed."""
+        obj = subject(context)
+        if obj is None:
+            cls.poll_message_set("Choose the mesh to track")
+        elif obj.library is not None:
+            cls.poll_message_set("The mesh is linked from another file")
+        else:
+            return True
+        return False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """There and back; switched on outside of a camera, this view turns to the scene's."""
+        obj = subject(context)
+        on = not views.shows_wires(obj)
+        views.show_wires(obj, on)
+        space = context.space_data
+        if on and context.scene.camera is not None and space is not None and space.type == "VIEW_3D":
+            views.turn_to_camera(space)
+        return {"FINISHED"}
+
+
+CLASSES = (TOPO4D_OT_go_to_frame, TOPO4D_OT_step_camera, TOPO4D_OT_wireframe)

@@ -5,7 +5,7 @@ import bpy
 from ..bridge import show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
-from .common import can_start, needs_take, start, tracked
+from .common import can_start, is_free, needs_take, start, tracked
 
 
 class TOPO4D_OT_bake(bpy.types.Operator):
@@ -51,8 +51,8 @@ class TOPO4D_OT_show_textures(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """A take."""
-        return needs_take(cls, context)
+        """A take that is not being worked on."""
+        return needs_take(cls, context) and is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Build the material anew from what is on disk."""

@@ -9,7 +9,7 @@ from ..bridge import cameras, meshes, shape_keys, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from ..preferences import get_preferences
-from .common import can_start, start, subject
+from .common import can_start, is_free, start, subject
 
 
 class TOPO4D_OT_track(bpy.types.Operator):
@@ -91,7 +91,7 @@ class TOPO4D_OT_new_take(bpy.types.Operator):
         if context.scene.topo4d.root is None:
             cls.poll_message_set("Load a capture first")
             return False
-        return True
+        return is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """The first number that is free."""
@@ -114,7 +114,7 @@ class TOPO4D_OT_load_take(bpy.types.Operator):
         if subject(context) is None:
             cls.poll_message_set("Choose the mesh of the take")
             return False
-        return True
+        return is_free(cls)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Ask for the folder."""

@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..bridge.session import SESSION, Job
+from ..bridge.session import SESSION
 from ..preferences import draw_sentence
 
 
@@ -26,34 +26,27 @@ def next_step(layout: bpy.types.UILayout, sentence: str) -> None:
     draw_sentence(layout, sentence, icon="INFO")
 
 
-def draw_job(layout: bpy.types.UILayout, kind: str) -> bool:
-    """Progress, time left and Cancel of the running job if it is of this `kind`; whether it is."""
-    job = SESSION.job
-    if job is None or job.kind != kind:
-        return False
-    text = "Stopping" if job.cancelling else job.stage
-    if job.total and not job.cancelling:
-        text = f"{text} {job.done}/{job.total}{_left(job)}"
-    layout.progress(factor=job.fraction, text=text, type="BAR")
+def big_button(layout: bpy.types.UILayout, operator: str, icon: str) -> None:
+    """The one button that a panel is there for."""
     row = layout.row()
-    row.scale_y = 1.3
-    row.enabled = not job.cancelling
-    row.operator("topo4d.cancel", icon="CANCEL")
-    return True
+    row.scale_y = 1.6
+    row.operator(operator, icon=icon)
 
 
-def draw_message(layout: bpy.types.UILayout) -> None:
-    """What became of the last job, its hint and its warnings."""
+def settings_of(layout: bpy.types.UILayout) -> bpy.types.UILayout:
+    """`fields` that rest while a job runs: what it was started with holds."""
+    column = fields(layout)
+    column.enabled = SESSION.job is None
+    return column
+
+
+def draw_message(layout: bpy.types.UILayout, *kinds: str) -> None:
+    """What became of the last job, its hint and its warnings, if it was of one of these `kinds`."""
+    if SESSION.about not in kinds:
+        return
     if SESSION.job is None and SESSION.message:
         draw_sentence(layout, SESSION.message, icon="ERROR" if SESSION.alert else "CHECKMARK", alert=SESSION.alert)
         if SESSION.hint:
             draw_sentence(layout, SESSION.hint)
     for sentence in SESSION.warnings[-3:]:
         draw_sentence(layout, sentence, icon="ERROR")
-
-
-def _left(job: Job) -> str:
-    if job.eta_s is None:
-        return ""
-    seconds = int(job.eta_s)
-    return f", {seconds // 60} min left" if seconds >= 90 else f", {seconds} s left"

@@ -12,7 +12,7 @@ class TOPO4D_PT_engine(Tab, bpy.types.Panel):
 
     bl_idname = "TOPO4D_PT_engine"
     bl_label = "Engine"
-    bl_order = 0
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

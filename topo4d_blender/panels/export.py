@@ -12,7 +12,7 @@ class TOPO4D_PT_export(Tab, bpy.types.Panel):
 
     bl_idname = "TOPO4D_PT_export"
     bl_label = "Export"
-    bl_order = 6
+    bl_order = 7
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

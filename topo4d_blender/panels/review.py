@@ -1,25 +1,29 @@
-"""Review: where the track is worst."""
+"""Review: the mesh over the plates, and where the track is worst."""
 
 import bpy
 
+from ..bridge import views
 from ..bridge.shape_keys import ERROR_PROPERTY
-from ..operators.common import tracked
+from ..operators.common import subject, tracked
 from .common import Tab, fields, next_step
 
 
 class TOPO4D_PT_review(Tab, bpy.types.Panel):
-    """The error of this frame, and the worst frames with a jump."""
+    """Alignment check, the error of this frame, the worst frames with a jump."""
 
     bl_idname = "TOPO4D_PT_review"
     bl_label = "Review"
-    bl_order = 4
-    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The property that carries the error curve, then a button a frame."""
-        obj = tracked(context)
-        if obj is None:
-            next_step(self.layout, "Track a sequence, then scrub it and look at its worst frames here")
+        """The way through the cameras, the property that carries the error curve, a button a frame."""
+        obj = subject(context)
+        if context.scene.topo4d.root is None or obj is None:
+            next_step(self.layout, "Load a capture and choose a mesh, then check here how it lies over the plates")
+            return
+        self._draw_check(context, obj)
+        if tracked(context) is None:
+            next_step(self.layout, "Track a sequence to find its worst frames here")
             return
         if ERROR_PROPERTY in obj:
             fields(self.layout).prop(obj, f'["{ERROR_PROPERTY}"]', text="Error (px)")
@@ -30,6 +34,20 @@ class TOPO4D_PT_review(Tab, bpy.types.Panel):
             text = f"Frame {entry.frame}:  {entry.error_px:.2f} px"
             here = entry.frame == context.scene.frame_current
             column.operator("topo4d.go_to_frame", text=text, depress=here).frame = entry.frame
+
+    def _draw_check(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
+        """From camera to camera, with the mesh as wires or as a surface."""
+        column = self.layout.column(align=True)
+        column.label(text="Alignment Check")
+        row = column.row(align=True)
+        row.operator("topo4d.step_camera", text="", icon="TRIA_LEFT").direction = -1
+        camera = context.scene.camera
+        if camera is not None and camera.parent == context.scene.topo4d.root:
+            looking = context.region_data is not None and context.region_data.view_perspective == "CAMERA"
+            button = row.operator("topo4d.view_camera", text=camera.name, icon="VIEW_CAMERA", depress=looking)
+            button.camera = camera.name
+        row.operator("topo4d.step_camera", text="", icon="TRIA_RIGHT").direction = 1
+        column.operator("topo4d.wireframe", icon="SHADING_WIRE", depress=views.shows_wires(obj))
 
 
 CLASSES = (TOPO4D_PT_review,)

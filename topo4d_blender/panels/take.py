@@ -3,7 +3,7 @@
 import bpy
 
 from ..bridge import cameras
-from .common import Tab, draw_job, fields, next_step
+from .common import Tab, big_button, draw_message, next_step, settings_of
 
 
 class TOPO4D_PT_take(Tab, bpy.types.Panel):
@@ -11,23 +11,22 @@ class TOPO4D_PT_take(Tab, bpy.types.Panel):
 
     bl_idname = "TOPO4D_PT_take"
     bl_label = "Take"
-    bl_order = 1
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         """The load button, then what was loaded."""
         layout, settings = self.layout, context.scene.topo4d
-        if draw_job(layout, "open"):
-            return
-        row = layout.row()
-        row.scale_y = 1.3 if settings.root is None else 1.0
-        row.operator("topo4d.load_capture", icon="FILE_FOLDER")
         if settings.root is None:
+            big_button(layout, "topo4d.load_capture", icon="FILE_FOLDER")
+            draw_message(layout, "open")
             next_step(layout, "Load a capture: its folder, or its calibration file dropped on the 3D view")
             return
-        column = fields(layout)
+        column = settings_of(layout)
         column.prop(settings, "root")
-        column.prop(settings, "frames")
+        column.prop(settings, "frames", placeholder="All")
         column.label(text=f"1 unit is {settings.root.get(cameras.UNIT, 0):g} mm")
+        layout.operator("topo4d.load_capture", text="Load Another Capture", icon="FILE_FOLDER")
+        draw_message(layout, "open")
 
 
 class TOPO4D_PT_cameras(Tab, bpy.types.Panel):

@@ -3,7 +3,7 @@
 import bpy
 
 from ..operators.common import tracked
-from .common import Tab, draw_job, fields, next_step
+from .common import Tab, big_button, draw_message, next_step, settings_of
 
 
 class TOPO4D_PT_texture(Tab, bpy.types.Panel):
@@ -11,25 +11,25 @@ class TOPO4D_PT_texture(Tab, bpy.types.Panel):
 
     bl_idname = "TOPO4D_PT_texture"
     bl_label = "Texture"
-    bl_order = 5
+    bl_order = 6
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Settings, the button or the progress."""
-        layout, settings = self.layout, context.scene.topo4d
-        if draw_job(layout, "bake"):
-            return
-        if tracked(context) is None:
+        """Settings, the button, the last word about it."""
+        layout, settings, obj = self.layout, context.scene.topo4d, tracked(context)
+        if obj is None:
             next_step(layout, "Track a sequence first")
             return
-        column = fields(layout)
+        if not obj.data.uv_layers:
+            next_step(layout, "Give the mesh a UV map, then track it into a new take: textures need one")
+            return
+        column = settings_of(layout)
         column.prop(settings, "bake_resolution")
-        column.prop(settings, "bake_frames")
+        column.prop(settings, "bake_frames", placeholder="All tracked")
         column.prop(settings, "bake_again")
-        row = layout.row()
-        row.scale_y = 1.3
-        row.operator("topo4d.bake", icon="RENDER_STILL")
+        big_button(layout, "topo4d.bake", icon="RENDER_STILL")
         layout.operator("topo4d.show_textures", icon="TEXTURE")
+        draw_message(layout, "bake")
 
 
 CLASSES = (TOPO4D_PT_texture,)

@@ -3,34 +3,31 @@
 import bpy
 
 from ..operators.common import subject
-from .common import Tab, draw_job, draw_message, fields, next_step
+from .common import Tab, big_button, draw_message, next_step, settings_of
 
 
 class TOPO4D_PT_track(Tab, bpy.types.Panel):
-    """Track the sequence, see how far it is, stop it."""
+    """Track the sequence into a take."""
 
     bl_idname = "TOPO4D_PT_track"
     bl_label = "Track"
-    bl_order = 3
+    bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The button or the progress, then the take folder and the last word."""
+        """The button, the take it fills, and the last word about it."""
         layout, settings = self.layout, context.scene.topo4d
-        if not draw_job(layout, "track"):
-            row = layout.row()
-            row.scale_y = 1.8
-            row.operator("topo4d.track", icon="TRACKING_FORWARDS")
-            if settings.root is None:
-                next_step(layout, "Load a capture first")
-            elif subject(context) is None:
-                next_step(layout, "Choose the mesh to track")
-        draw_message(layout)
-        column = fields(layout)
-        column.enabled = settings.root is not None
-        column.prop(settings, "take")
+        big_button(layout, "topo4d.track", icon="TRACKING_FORWARDS")
+        if settings.root is None:
+            next_step(layout, "Load a capture first")
+        elif subject(context) is None:
+            next_step(layout, "Choose the mesh to track")
+        else:
+            column = settings_of(layout)
+            column.prop(settings, "take", placeholder="New, beside the capture")
         row = layout.row(align=True)
         row.operator("topo4d.new_take", icon="ADD")
         row.operator("topo4d.load_take", icon="FILE_REFRESH")
+        draw_message(layout, "track", "")
 
 
 CLASSES = (TOPO4D_PT_track,)

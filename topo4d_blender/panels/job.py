@@ -1,0 +1,59 @@
+"""Job: what runs now, above everything else, whatever is open below it."""
+
+import bpy
+
+from ..bridge.session import SESSION, Job
+from .common import Tab
+
+_WORDS = {"open": "Loading Capture", "track": "Tracking", "bake": "Baking Textures"}
+_ICONS = {"open": "FILE_FOLDER", "track": "TRACKING_FORWARDS", "bake": "RENDER_STILL"}
+
+
+class TOPO4D_PT_job(Tab, bpy.types.Panel):
+    """Progress, time left and Cancel; without a header, so that it cannot be closed."""
+
+    bl_idname = "TOPO4D_PT_job"
+    bl_label = "Job"
+    bl_order = 0
+    bl_options = {"HIDE_HEADER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """While a job runs."""
+        return SESSION.job is not None
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """What, of which take; how far; the way out."""
+        layout, job = self.layout, SESSION.job
+        words = _WORDS[job.kind]
+        layout.label(text=f"{words}: {job.folder.name}" if job.folder else words, icon=_ICONS[job.kind])
+        layout.progress(factor=job.fraction, text=progress_text(job), type="BAR")
+        row = layout.row()
+        row.scale_y = 1.3
+        row.enabled = not job.cancelling
+        row.operator("topo4d.cancel", icon="CANCEL")
+
+
+def progress_text(job: Job) -> str:
+    """How far `job` is: "Frame 3 of 12, 40 s left", "60 %, preparing"; the name of what it does before it can count."""
+    if job.cancelling:
+        return "Stopping after what it is at"
+    if not job.total:
+        return job.stage
+    if job.kind == "track":
+        far = f"Frame {min(job.done + 1, job.total)} of {job.total}"
+    else:
+        far = f"{100 * job.fraction:.0f} %"
+    return f"{far}, {_left(job.eta_s)}"
+
+
+def _left(eta_s: float | None) -> str:
+    """Seconds as a person says them."""
+    if eta_s is None:
+        return "preparing"
+    if eta_s >= 5400:
+        return f"{eta_s / 3600:.1f} h left"
+    return f"{eta_s / 60:.0f} min left" if eta_s >= 90 else f"{eta_s:.0f} s left"
+
+
+CLASSES = (TOPO4D_PT_job,)
