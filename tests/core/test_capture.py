@@ -9,6 +9,7 @@ from PIL import Image
 
 from topo4d_blender.core.capture import Camera, describe, open_capture, write_capture_json
 from topo4d_blender.core.capture import calibration as calibration_module
+from topo4d_blender.core.capture.choice import choose_cameras
 from topo4d_blender.core.errors import RequestError
 
 SCHEMA = "capture.schema.json"
@@ -146,7 +147,6 @@ def test_png_before_jpg_of_the_same_plate(capture):
 
 
 def test_images_at_a_fraction_of_the_calibrated_size(capture):
-    edit(capture, cameras=json.loads((capture / "capture.json").read_text())["cameras"][:1])
     for path in (capture / "images/left").iterdir():
         picture(path, (20, 15))
     read = open_capture(capture).cameras[0]
@@ -281,18 +281,81 @@ def test_no_image_of_any_camera(capture):
     refused(capture, "c1", "left", "capture.json")
 
 
-def test_camera_without_images_is_left_out_and_said(capture):
-    write_capture_json(capture / "capture.json", [camera(n) for n in ("left", "right", "top")], 1000.0)
+def test_a_camera_without_images_is_refused_with_both_ways_out(capture):
+    write_capture_json(capture / "capture.json", [camera(n) for n in ("left", "right", "top", "up")], 1000.0)
+    refused(capture, str(capture / "images/top/"), "top", "up", "--without-cameras top,up", "disable")
+    assert [c.name for c in open_capture(capture, cameras=["-top", "-up"]).cameras] == ["left", "right"]
+    document = json.loads((capture / "capture.json").read_text())
+    for entry in document["cameras"][2:]:
+        entry["enabled"] = False
+    edit(capture, cameras=document["cameras"])
     read = open_capture(capture)
-    assert [c.name for c in read.cameras] == ["left", "right"]
-    assert len(read.warnings) == 1 and "top" in read.warnings[0]
+    assert [c.name for c in read.cameras] == ["left", "right"] and read.warnings == () and read.choice is None
 
 
-def test_images_without_a_camera_are_left_out_and_said(capture):
+def test_images_without_a_camera_are_refused_with_both_ways_out(capture):
     picture(capture / "images/witness/000008.png")
-    read = open_capture(capture)
-    assert [c.name for c in read.cameras] == ["left", "right"] and "witness" not in read.images[8]
-    assert len(read.warnings) == 1 and "witness" in read.warnings[0]
+    refused(capture, str(capture / "images/witness/000008.png"), "--without-cameras witness", "add it")
+    read = open_capture(capture, cameras=["-witness"])
+    assert set(read.images[8]) == {"left", "right"} and read.warnings == ()
+    assert read.choice == ("left", "right"), "a take remembers that the witness was left out"
+    cameras = json.loads((capture / "capture.json").read_text())["cameras"]
+    edit(capture, cameras=[*cameras, {**cameras[0], "name": "witness", "enabled": False}])
+    assert set(open_capture(capture).images[8]) == {"left", "right"}
+
+
+def test_a_camera_without_images_in_the_chosen_frames_alone_is_said(capture):
+    (capture / "images/right/000008.png").unlink()
+    read = open_capture(capture, "8")
+    assert [c.name for c in read.cameras] == ["left"] and "right" in read.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        (["left"], ["left"]),
+        (["r*", "left"], ["left", "right"]),
+        (["-left"], ["right"]),
+        (["*", "-r?ght"], ["left"]),
+        (["[!l]*"], ["right"]),
+    ],
+)
+def test_cameras_are_chosen(capture, parts, names):
+    read = open_capture(capture, cameras=parts)
+    assert [c.name for c in read.cameras] == names and read.choice == (None if len(names) == 2 else tuple(names))
+    assert all(list(plates) == names for plates in read.images.values())
+
+
+def test_cameras_that_are_not_chosen_are_not_looked_at(capture):
+    write_capture_json(capture / "capture.json", [camera(n) for n in ("left", "right", "top")], 1000.0)
+    picture(capture / "images/witness/000008.png")
+    picture(capture / "images/right/000008.png", (30, 40))  # of no use
+    (capture / "images/right/000009.png").unlink()
+    picture(capture / "images/right/000012.png")  # a frame that left has not
+    read = open_capture(capture, cameras=["left"])
+    assert [c.name for c in read.cameras] == ["left"] and read.frames == (8, 9, 10, 11) and read.warnings == ()
+
+
+def test_a_choice_of_cameras_that_is_none(capture):
+    picture(capture / "images/witness/000008.png")
+    source = str(capture / "capture.json")
+    refused(capture, "'up'", source, "left, right", cameras=["left", "up"])
+    refused(capture, "'side*'", source, cameras=["-side*"])
+    refused(capture, source, "at least one", cameras=["-*"])
+    refused(capture, "witness", "does not name", cameras=["witness"])
+    cameras = json.loads((capture / "capture.json").read_text())["cameras"]
+    edit(capture, cameras=[{**c, "enabled": c["name"] == "left"} for c in cameras])
+    refused(capture, "right", "disabled", source, cameras=["right"])
+    edit(capture, cameras=[{**c, "enabled": False} for c in cameras])
+    refused(capture, source, "no camera that is enabled")
+
+
+def test_names_are_themselves_before_they_are_patterns():
+    names = ("a[1]", "a1", "-b", "b")
+    assert choose_cameras(["a[1]"], names, "x") == ("a[1]",)
+    assert choose_cameras(["-a[1]"], names, "x") == ("a1", "-b", "b")
+    assert choose_cameras(["-b"], names, "x") == ("-b",)
+    assert choose_cameras(["b"], names, "x") == ("b",)
 
 
 def test_frame_missing_in_one_camera_is_said(capture):

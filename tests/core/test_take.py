@@ -79,6 +79,44 @@ def test_resume_goes_on(take):
     assert take.solved_frames() == [1, 2, 3]
 
 
+def test_resume_with_other_frames_that_begin_with_those_solved(tmp_path):
+    take = Take.create(tmp_path / "t", REQUEST, TEMPLATE)
+    for frame in (1, 2):
+        take.write_geometry(frame, vertices(frame), {})
+    before = everything(take.folder)
+    for frames in ((1, 2, 3, 4, 5), (1, 2)):
+        longer = dataclasses.replace(REQUEST, frames=frames)
+        again = Take.create(take.folder, longer, TEMPLATE, resume=True)
+        assert again.request == Take.open(take.folder).request == longer and again.solved_frames() == [1, 2]
+    after = everything(take.folder)
+    told = json.loads(before.pop("take.json")) | {"frames": [1, 2]}
+    assert json.loads(after.pop("take.json")) == told and after == before
+    for frames in ((1,), (1, 3, 4), (2, 1), (0, 1, 2)):
+        with refused("another take", "frames"):
+            Take.create(take.folder, dataclasses.replace(REQUEST, frames=frames), TEMPLATE, resume=True)
+    with refused("another take", "frames"):  # without --resume nothing changes
+        Take.create(take.folder, dataclasses.replace(REQUEST, frames=(1, 2, 3)), TEMPLATE)
+
+
+def test_before_anything_is_solved_the_first_frame_must_stay(tmp_path):
+    Take.create(tmp_path / "t", REQUEST, TEMPLATE)
+    with refused("another take", "frames"):
+        Take.create(tmp_path / "t", dataclasses.replace(REQUEST, frames=(2, 3)), TEMPLATE, resume=True)
+    Take.create(tmp_path / "t", dataclasses.replace(REQUEST, frames=(1, 5)), TEMPLATE, resume=True)
+
+
+def test_cameras_are_remembered_and_old_takes_have_none(tmp_path):
+    request = dataclasses.replace(REQUEST, cameras=("left", "right"))
+    take = Take.create(tmp_path / "t", request, TEMPLATE)
+    assert Take.open(take.folder).request == request
+    path = take.folder / "take.json"
+    document = json.loads(path.read_text())
+    del document["cameras"]
+    path.write_text(json.dumps(document))
+    assert Take.open(take.folder).request == REQUEST
+    Take.create(take.folder, REQUEST, TEMPLATE, resume=True)
+
+
 def test_resume_where_nothing_is_begins(tmp_path):
     assert Take.create(tmp_path / "new", REQUEST, TEMPLATE, resume=True).solved_frames() == []
 
@@ -193,6 +231,8 @@ def test_killed_while_a_frame_is_written(tmp_path):
     ("change", "word"),
     [
         ({"frames": (1, 2)}, "frames"),
+        ({"frames": (2, 1, 3)}, "frames"),
+        ({"cameras": ("left",)}, "cameras"),
         ({"capture": "/captures/b/capture.json"}, "capture"),
         ({"method": "splat"}, "method"),
         ({"settings": {}}, "settings"),

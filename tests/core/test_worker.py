@@ -130,6 +130,8 @@ def test_garbage_is_answered_with_a_warning_and_the_worker_goes_on(start_worker)
         ({"job": "track", "capture": "c", "template": 3, "take": "t"}, "template"),
         ({"job": "track", "capture": "c", "template": "m", "take": "t", "resume": "yes"}, "resume"),
         ({"job": "bake", "take": "t", "resolution": "big"}, "resolution"),
+        ({"job": "open", "capture": "c", "cameras": "cam00"}, "cameras"),
+        ({"job": "open", "capture": "c", "cameras": [1]}, "cameras"),
         ({"job": "open", "capture": "/no/such/capture"}, "/no/such/capture"),
         ({}, "job"),
     ],
@@ -151,6 +153,17 @@ def test_open_describes_the_capture(start_worker, tmp_path):
     assert capture["event"] == "capture" and capture["frames"] == [2] and len(capture["cameras"]) == 2
     assert Path(capture["images"]["2"]["cam01"]) == folder / "images" / "cam01" / "000002.png"
     assert done == {"event": "done", "job": "open", "summary": {"frames": 1, "cameras": 2}}
+
+
+def test_open_with_some_cameras_and_what_is_said_of_one_without_images(start_worker, tmp_path):
+    make_capture(tmp_path, frames=1, cameras=3, size=(24, 32), vertices=60)
+    (tmp_path / "images" / "cam01" / "000001.png").unlink()
+    worker = start_worker(COMMAND)
+    worker.start(job="open", capture=str(tmp_path))
+    error = worker.job_end()
+    assert error["code"] == "request" and "cam01" in error["sentence"] and "-cam01 as Cameras" in error["hint"]
+    worker.start(job="open", capture=str(tmp_path), cameras=["-cam01"])
+    assert worker.job_end()["summary"] == {"frames": 1, "cameras": 2}
 
 
 def test_a_job_is_told_event_by_event_and_stray_prints_stay_away(mock):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,24 @@ def _sentence(error: click.ClickException) -> str:
     return f"{error.format_message().rstrip('.')}; see {ctx.command_path if ctx else 'topo4d'} --help."
 
 
+def _choosing_cameras(command: Callable) -> Callable:
+    """The options --cameras and --without-cameras, handed over as one argument `cameras`: a list, or None."""
+
+    @click.option(
+        "--cameras",
+        multiple=True,
+        help="Such as cam00,cam01 or 'cam0*'; -cam07 leaves one out. Default: all, or those tracked with.",
+    )
+    @click.option("--without-cameras", multiple=True, metavar="NAME,...", help="The same as --cameras -NAME,...")
+    @wraps(command)
+    def choosing(cameras: tuple[str, ...], without_cameras: tuple[str, ...], **options: Any) -> Any:
+        parts = [part.strip() for text in cameras for part in text.split(",")]
+        parts += [f"-{part.strip()}" for text in without_cameras for part in text.split(",")]
+        return command(**options, cameras=parts or None)
+
+    return choosing
+
+
 @click.group("topo4d", cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ENGINE, prog_name="topo4d")
 def main() -> None:
@@ -73,10 +93,11 @@ def main() -> None:
 @click.option("--template", required=True, type=_PATH, help="The mesh, registered to the first frame (.obj, .npz).")
 @click.option("--out", "take", required=True, type=_PATH, help="The take folder to write.")
 @click.option("--frames", help="Such as 1-120 or 1,50-60; default: all.")
+@_choosing_cameras
 @click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
 @click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
 @click.option("--device", default="auto", show_default=True, type=click.Choice(DEVICES))
-@click.option("--resume", is_flag=True, help="Go on with the take in --out where it was left.")
+@click.option("--resume", is_flag=True, help="Go on with the take in --out where it was left, also for more frames.")
 def track(**options: Any) -> None:
     """Follow a template through CAPTURE, a folder or a calibration file, into a take folder."""
     with BarProgress().stopping() as progress:
@@ -88,6 +109,7 @@ def track(**options: Any) -> None:
 @click.argument("take", type=_PATH)
 @click.option("--resolution", default=8192, show_default=True, type=click.IntRange(16, 16384), help="Width in texels.")
 @click.option("--frames", help="Such as 1,50-60; default: every solved one.")
+@_choosing_cameras
 @click.option(
     "--images", type=_PATH, help="A capture of the same cameras with larger plates; default: the tracked one."
 )

@@ -12,7 +12,7 @@ import logging
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,20 +31,24 @@ def track(
     template: Path,
     take: Path,
     frames: str | None = None,
+    cameras: Sequence[str] | None = None,
     unit_mm: float | None = None,
     method: str = "gauss-newton",
     settings: dict | None = None,
     device: str = "auto",
     resume: bool = False,
 ) -> dict:
-    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}."""
+    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}.
+
+    `cameras` are names and patterns (capture/choice.py); default: all.
+    """
     choose_device(device, method)
     from .capture import open_capture
     from .take import Take, TakeRequest
     from .template import read_template
     from .track import track_take
 
-    filmed = open_capture(capture, frames, unit_mm=unit_mm)
+    filmed = open_capture(capture, frames, unit_mm=unit_mm, cameras=cameras)
     mesh = read_template(template)
     asked = TakeRequest(
         capture=str(filmed.source.absolute()),
@@ -52,6 +56,7 @@ def track(
         unit_mm=filmed.unit_mm,
         method=method,
         settings=dict(settings or {}),
+        cameras=filmed.choice,
     )
     opened = Take.create(take, asked, mesh, resume=resume)
     with logging_to(opened.folder):
@@ -68,10 +73,14 @@ def bake(
     take: Path,
     resolution: int = 8192,
     frames: str | None = None,
+    cameras: Sequence[str] | None = None,
     images: Path | None = None,
     resume: bool = False,
 ) -> dict:
-    """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead."""
+    """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead.
+
+    `cameras` are names and patterns (capture/choice.py); default: those that were tracked with.
+    """
     from .capture import open_capture
     from .capture.patterns import choose_frames
     from .take import Take
@@ -82,7 +91,8 @@ def bake(
     if not solved:
         raise RequestError(f"{opened.folder} holds no solved frame yet; run `topo4d track` first.")
     source = Path(images) if images else Path(opened.request.capture)
-    filmed = open_capture(source, unit_mm=opened.request.unit_mm)
+    chosen_cameras = opened.request.cameras if cameras is None else cameras
+    filmed = open_capture(source, unit_mm=opened.request.unit_mm, cameras=chosen_cameras)
     warnings: list[str] = list(filmed.warnings)
     if frames is not None:
         chosen, more = choose_frames(frames, filmed.frames)

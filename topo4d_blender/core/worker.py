@@ -181,30 +181,31 @@ def _job(command: dict, channel: Channel, stop: threading.Event) -> dict:
         raise RequestError(f"The engine knows no job {job!r}; update the extension and the engine to one version.")
     progress = WorkerProgress(channel, job, stop)
     if job == "open":
-        return _open(channel, **_arguments(command, paths=("capture",), optional=("frames", "unit_mm")))
+        return _open(channel, **_arguments(command, paths=("capture",), optional=("frames", "unit_mm", "cameras")))
     if job == "track":
         return jobs.track(
             progress,
             **_arguments(
                 command,
                 paths=("capture", "template", "take"),
-                optional=("frames", "unit_mm", "method", "settings", "device", "resume"),
+                optional=("frames", "cameras", "unit_mm", "method", "settings", "device", "resume"),
             ),
         )
-    arguments = _arguments(command, paths=("take",), optional=("resolution", "frames", "images", "resume"))
+    arguments = _arguments(command, paths=("take",), optional=("resolution", "frames", "cameras", "images", "resume"))
     return jobs.bake(progress, **arguments)
 
 
-def _open(channel: Channel, capture: Path, frames: str | None = None, unit_mm: float | None = None) -> dict:
+def _open(channel: Channel, capture: Path, **options: Any) -> dict:
     from .capture import describe, open_capture
 
-    described = describe(open_capture(capture, frames, unit_mm=unit_mm))
+    described = describe(open_capture(capture, **options))
     channel.send("capture", **described)
     return {"frames": len(described["frames"]), "cameras": len(described["cameras"])}
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "frames": (str,),
+    "cameras": (list,),
     "unit_mm": (int, float),
     "method": (str,),
     "settings": (dict,),
@@ -227,7 +228,7 @@ def _arguments(command: dict, paths: tuple[str, ...], optional: tuple[str, ...])
         value = command.get(name)
         if value is None:
             continue
-        if not isinstance(value, _KINDS[name]):
+        if not isinstance(value, _KINDS[name]) or (name == "cameras" and not all(isinstance(c, str) for c in value)):
             raise RequestError(f"The job {command['job']} was given {name} = {value!r}, which is of no use to it.")
         arguments[name] = Path(value) if name == "images" else value
     return arguments
@@ -238,7 +239,7 @@ def _hint(error: Topo4DError) -> str:
         return "Report it with log.txt of the take folder."
     if error.code == "cancelled":
         return "Start it again with resume to go on."
-    return ""
+    return getattr(error, "hint", "")
 
 
 def _plain(metrics: dict) -> dict:

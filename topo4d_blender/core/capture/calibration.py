@@ -21,6 +21,7 @@ class Calibration:
     unit_mm: float
     images: tuple[str, ...] = ()  # patterns below the source's folder; empty: the usual layouts
     masks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # cameras that the file names and disables: their images are passed over
     warnings: tuple[str, ...] = ()
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import RequestError
 from .calibration import Calibration, read_calibration
 from .camera import Camera
+from .choice import choose_cameras, some
 from .images import image_size
-from .patterns import IMAGE_PATTERNS, MASK_PATTERNS, Found, choose_frames, find_images, frames_text
+from .patterns import IMAGE_PATTERNS, MASK_PATTERNS, Found, Images, choose_frames, find_images, frames_text
 from .read_capture_json import camera_as_json
 
 
@@ -24,37 +25,45 @@ class Capture:
     unit_mm: float  # how many millimetres one world unit is
     images: dict[int, dict[str, Path]] = field(repr=False)  # frame -> camera name -> plate; a missing plate is absent
     masks: dict[int, dict[str, Path]] = field(default_factory=dict, repr=False)
-    warnings: tuple[str, ...] = ()  # sentences for the user: missing plates, images without a camera
+    choice: tuple[str, ...] | None = None  # the cameras that were chosen; None: all that there are
+    warnings: tuple[str, ...] = ()  # sentences for the user: missing plates, what the calibration leaves out
 
 
-def open_capture(path: Path, frames: str | None = None, *, unit_mm: float | None = None) -> Capture:
+def open_capture(
+    path: Path, frames: str | None = None, *, unit_mm: float | None = None, cameras: Sequence[str] | None = None
+) -> Capture:
     """Read the capture at `path`, a folder or a calibration file; `frames` such as "1-120" or "1,50-60" chooses.
 
-    `unit_mm` overrules the unit that the calibration states or (Metashape: metres) implies. Cameras without an image
-    in the chosen frames are left out with a warning. Raises RequestError with one sentence where nothing can be made
-    of it.
+    `unit_mm` overrules the unit that the calibration states or (Metashape: metres) implies. `cameras` are names and
+    patterns (choice.py); those not chosen are neither looked for nor spoken of. Raises RequestError with one sentence
+    where nothing can be made of it, also if a chosen camera has no image at all or images have no calibrated camera. A
+    frame that some camera misses is a warning.
     """
     calibration = read_calibration(Path(path), unit_mm)
     folder, names = calibration.source.parent, [c.name for c in calibration.cameras]
-    found, strangers = find_images(folder, calibration.images or IMAGE_PATTERNS, names)
-    if not found:
-        raise _no_images(calibration, strangers)
+    images = find_images(folder, calibration.images or IMAGE_PATTERNS, names)
+    if not images.found:
+        raise _no_images(calibration, images)
+    choice = _choose(calibration, images, cameras)
+    found = {frame: {n: p for n, p in plates.items() if n in choice} for frame, plates in images.found.items()}
+    found = {frame: plates for frame, plates in found.items() if plates}
     warnings = list(calibration.warnings)
     if frames is None:
         numbers = tuple(sorted(found))
     else:
         numbers, more = choose_frames(frames, found)
         warnings += more
-    images = {number: found[number] for number in numbers}
-    masks, _ = find_images(folder, calibration.masks or MASK_PATTERNS, names)
-    warnings += _missing(names, images, strangers, folder)
+    plates = {number: found[number] for number in numbers}
+    masks = find_images(folder, calibration.masks or MASK_PATTERNS, names).found
+    warnings += _missing(choice, plates, folder)
     return Capture(
         source=calibration.source,
-        cameras=tuple(_at_image_size(c, images) for c in calibration.cameras if _first(c.name, images)),
+        cameras=tuple(_at_image_size(c, plates) for c in calibration.cameras if _first(c.name, plates)),
         frames=numbers,
         unit_mm=calibration.unit_mm,
-        images=images,
+        images=plates,
         masks={number: masks[number] for number in numbers if number in masks},
+        choice=None if len(choice) == len(names) and not images.strangers else choice,
         warnings=tuple(warnings),
     )
 
@@ -94,34 +103,57 @@ def _at_image_size(camera: Camera, images: Found) -> Camera:
         raise RequestError(f"{path}: {error}") from error
 
 
-def _no_images(calibration: Calibration, strangers: set[str]) -> RequestError:
+def _no_images(calibration: Calibration, images: Images) -> RequestError:
     folder = calibration.source.parent
-    patterns = " or ".join(calibration.images or IMAGE_PATTERNS)
-    if not strangers:
+    if not images.strangers:
+        patterns = " or ".join(calibration.images or IMAGE_PATTERNS)
         return RequestError(f"{folder} holds no images; they should lie at {patterns}.")
     return RequestError(
         f"No image below {folder} belongs to a camera of {calibration.source.name}: it calls them "
-        f"{_some(c.name for c in calibration.cameras)}, the images say {_some(strangers)}; rename one of them."
+        f"{some(c.name for c in calibration.cameras)}, the images say {some(images.strangers)}; rename one of them."
     )
 
 
-def _missing(names: list[str], images: Found, strangers: set[str], folder: Path) -> list[str]:
-    """A sentence for every camera without images, gap in a camera, and the images without a camera."""
+def _choose(calibration: Calibration, images: Images, parts: Sequence[str] | None) -> tuple[str, ...]:
+    """The calibrated cameras that `parts` choose. Raises RequestError unless cameras and images are in pairs."""
+    source, names = calibration.source, [c.name for c in calibration.cameras]
+    strangers = [name for name in images.strangers if name not in calibration.left_out]
+    everyone = (*names, *strangers, *calibration.left_out)
+    chosen = everyone if parts is None else choose_cameras(parts, everyone, source)
+    if nameless := [name for name in chosen if name in strangers]:
+        also = f" (nor does it name {some(nameless[1:])})" if nameless[1:] else ""
+        raise _unpaired(
+            f"{images.strangers[nameless[0]]} is of camera {nameless[0]}, which {source} does not name{also}",
+            nameless,
+            "add it to",
+        )
+    with_images = set().union(*images.found.values())
+    if bare := [name for name in chosen if name in names and name not in with_images]:
+        place = source.parent / images.pattern.replace("{camera}", bare[0])
+        also = f" (nor have {some(bare[1:])})" if bare[1:] else ""
+        raise _unpaired(f"Camera {bare[0]} of {source} has no image {place}{also}", bare, "disable it in")
+    if not (choice := tuple(name for name in chosen if name in names)):
+        raise RequestError(f"The chosen cameras ({some(chosen)}) are disabled in {source}; choose others.")
+    return choice
+
+
+def _unpaired(what: str, names: list[str], remedy: str) -> RequestError:
+    """The refusal of images without a camera or cameras without images: the other half was forgotten or misnamed."""
+    out = ",".join(names)
+    return RequestError(
+        f"{what}; leave it out with --without-cameras {out} or {remedy} the calibration.",
+        hint=f"Load it again with {','.join(f'-{name}' for name in names)} as Cameras, beside the list of files.",
+    )
+
+
+def _missing(names: Iterable[str], images: Found, folder: Path) -> list[str]:
+    """A sentence for every camera without images in the chosen frames and for every gap in a camera."""
     sentences = []
     absent = [name for name in names if not _first(name, images)]
     if absent:
-        sentences.append(f"Cameras without an image below {folder} in these frames are left out: {_some(absent)}.")
+        sentences.append(f"Cameras without an image below {folder} in these frames are left out: {some(absent)}.")
     for name in names:
         gaps = [frame for frame, plates in images.items() if name not in plates]
         if gaps and name not in absent:
             sentences.append(f"Camera {name} has no image in frame {frames_text(gaps)}; it is left out there.")
-    if strangers:
-        sentences.append(f"Images without a calibrated camera in {folder} are not used: {_some(strangers)}.")
     return sentences
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    """Some names in words, the rest as a count."""
-    ordered = sorted(names)
-    more = len(ordered) - most
-    return ", ".join(ordered[:most]) + (f" and {more} more" if more > 0 else "")

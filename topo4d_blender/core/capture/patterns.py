@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RequestError
@@ -18,24 +19,33 @@ MASK_PATTERNS = ("masks/{camera}/{frame}.*", "masks/{frame}/{camera}.*")
 Found = dict[int, dict[str, Path]]  # frame -> camera name -> file
 
 
-def find_images(folder: Path, patterns: Iterable[str], cameras: Iterable[str]) -> tuple[Found, set[str]]:
-    """Files below `folder` that match the pattern with the most images of `cameras`; and names that are no camera.
+@dataclass(frozen=True)
+class Images:
+    """What lies below a capture's folder."""
+
+    pattern: str  # the layout, "" if nothing was found
+    found: Found
+    strangers: dict[str, Path]  # names that are no camera, each with its first file
+
+
+def find_images(folder: Path, patterns: Iterable[str], cameras: Iterable[str]) -> Images:
+    """Files below `folder` that match the pattern with the most images of `cameras`.
 
     One pattern serves a whole capture: camera names may be numbers, so mixing layouts would confuse cameras and frames.
     """
     known = set(cameras)
-    best: tuple[int, Found, set[str]] = (0, {}, set())
+    best, most = Images("", {}, {}), 0
     for pattern in patterns:
         found, strangers = _match(folder, pattern, known)
         count = sum(map(len, found.values()))
-        if count > best[0] or (not best[0] and len(strangers) > len(best[2])):
-            best = (count, found, strangers)
-    return best[1], best[2]
+        if count > most or (not most and len(strangers) > len(best.strangers)):
+            best, most = Images(pattern, found, strangers), count
+    return best
 
 
-def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, set[str]]:
+def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, dict[str, Path]]:
     found: Found = {}
-    strangers: set[str] = set()
+    strangers: dict[str, Path] = {}
     expression = _expression(pattern)
     for text in sorted(glob.glob(_glob(pattern), root_dir=folder)):
         match = expression.fullmatch(text.replace("\\", "/"))
@@ -43,7 +53,7 @@ def _match(folder: Path, pattern: str, known: set[str]) -> tuple[Found, set[str]
             continue
         name = match["camera"] if "{camera}" in pattern else next(iter(known))  # the reader saw to it: there is one
         if name not in known:
-            strangers.add(name)
+            strangers.setdefault(name, folder / text)
             continue
         place = found.setdefault(int(match["frame"]), {})
         path = folder / text

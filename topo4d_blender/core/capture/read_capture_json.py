@@ -28,11 +28,14 @@ def read_capture_json(path: Path) -> Calibration:
     """Read `path`. Raises RequestError naming the file and the first thing that is wrong in it."""
     document = _load(path)
     images, masks = (_patterns(document.get(key, ())) for key in ("images", "masks"))
-    cameras = tuple(_camera(entry, path) for entry in document["cameras"])
+    cameras = tuple(_camera(entry, path) for entry in document["cameras"] if entry.get("enabled", True))
+    if not cameras:
+        raise RequestError(f"{path} has no camera that is enabled; enable those to use.")
+    left_out = tuple(entry["name"] for entry in document["cameras"] if not entry.get("enabled", True))
     for pattern in (*images, *masks):
         if "{camera}" not in pattern and len(cameras) > 1:
             raise RequestError(f"{path}: the pattern {pattern!r} lacks {{camera}}, so the images are nobody's; add it.")
-    return Calibration(path, cameras, float(document["unit_mm"]), images, masks)
+    return Calibration(path, cameras, float(document["unit_mm"]), images, masks, left_out)
 
 
 def write_capture_json(path: Path, cameras: Sequence[Camera], unit_mm: float, images: str | None = None) -> None:

@@ -52,7 +52,9 @@ def read_metashape(path: Path) -> Calibration:
             f"{path} has no chunk transform, so its scale is not known: one unit is taken to be a metre; "
             "give the unit if it is another."
         )
-    return Calibration(path, tuple(cameras), METRES, warnings=tuple(warnings))
+    used = {camera.name for camera in cameras}
+    left_out = tuple(_name(c) for c in chunk.find("cameras").iter("camera") if _name(c) not in used)
+    return Calibration(path, tuple(cameras), METRES, left_out=left_out, warnings=tuple(warnings))
 
 
 def _chunk(path: Path) -> ET.Element:

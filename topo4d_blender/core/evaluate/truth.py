@@ -79,7 +79,7 @@ def _rows(path: Path, frames: Array | None, count: int, request: TakeRequest) ->
 
 def _capture_frames(path: Path, count: int, request: TakeRequest) -> tuple[int, ...]:
     try:
-        return open_capture(Path(request.capture)).frames
+        return open_capture(Path(request.capture), cameras=request.cameras).frames
     except Topo4DError as error:
         raise RequestError(
             f"{path} has {count} rows, the take {len(request.frames)} frames, and the capture cannot tell which is "

@@ -1,7 +1,8 @@
 """A take: what was asked, the template, and every frame solved so far, each there whole or not at all.
 
 Layout (docs/formats.md): take.json, template.npz, geometry/000123.npy, metrics.jsonl, texture/000123.png,
-texture_2k/000123.png, log.txt. take.json is written once, first; everything else is written beside and renamed.
+texture_2k/000123.png, log.txt. take.json is written first, and again only when `--resume` is given other frames.
+Everything but the journal and the log is written beside and renamed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class TakeRequest:
     unit_mm: float
     method: str = "gauss-newton"
     settings: dict = field(default_factory=dict)  # what differs from the method's defaults
+    cameras: tuple[str, ...] | None = None  # those that are looked through; None: all of the capture
 
 
 class Take:
@@ -53,8 +55,9 @@ class Take:
     def create(cls, folder: Path, request: TakeRequest, template: Template, resume: bool = False) -> Take:
         """Begin a take, or with `resume` go on with the one there.
 
-        Raises RequestError if the folder holds another take (or the same one and not `resume`), other files, or a newer
-        format; StorageError if it cannot be written.
+        Going on may mean other frames, if those solved so far are the first of them. Raises RequestError if the folder
+        holds another take (or the same one and not `resume`), other files, or a newer format; StorageError if it
+        cannot be written.
         """
         folder = Path(folder).absolute()
         request = _plain(request)
@@ -63,12 +66,14 @@ class Take:
         if (folder / "take.json").exists():
             take = cls.open(folder)
             take._refuse_another(request, template, resume)
+            if take.request != request:
+                take._replace_frames(request)
             for place in (folder, folder / "geometry", folder / "texture", folder / "texture_2k"):
                 sweep(place)
         else:
             _refuse_other_files(folder)
             document = _document(request, template)
-            atomic_write(folder / "take.json", lambda file: file.write(json.dumps(document, indent=1).encode()))
+            _write_document(folder, document)
             take = cls(folder, document, request)
         if not (folder / "template.npz").exists():  # also after a crash between the two files
             write_template(folder / "template.npz", template)
@@ -91,8 +96,7 @@ class Take:
         if not isinstance(version, int) or version > FORMAT:
             raise RequestError(f"{folder} was written by a newer Topo4D (format {version}); update to open it.")
         try:
-            values = {f.name: document[f.name] for f in fields(TakeRequest)}
-            request = TakeRequest(**{**values, "frames": tuple(int(f) for f in values["frames"])})
+            request = _request(document)
             int(document["vertices"]), str(document["template_digest"])
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError(f"{path} is damaged ({error}); track into another folder.") from error
@@ -175,6 +179,8 @@ class Take:
         differing = [f.name for f in fields(TakeRequest) if getattr(self.request, f.name) != getattr(request, f.name)]
         if template.digest != self._document["template_digest"]:
             differing.insert(0, "template")
+        if differing == ["frames"] and resume and self._begins(request.frames):
+            return
         if differing:
             raise RequestError(
                 f"{self.folder} holds another take (its {', '.join(differing)} differ from what is asked); "
@@ -185,6 +191,20 @@ class Take:
                 f"{self.folder} already holds this take with {len(self.solved_frames())} of {len(request.frames)} "
                 "frames solved; add --resume to go on, or name another folder."
             )
+
+    def _begins(self, frames: tuple[int, ...]) -> bool:
+        """Whether `frames` go on from where this take stands: what is solved would have been solved just so."""
+        solved = set(self.solved_frames())
+        return frames[:1] == self.request.frames[:1] and solved == set(frames[: len(solved)])
+
+    def _replace_frames(self, request: TakeRequest) -> None:
+        self._document = {**self._document, "frames": list(request.frames)}
+        self.request = request
+        _write_document(self.folder, self._document)
+
+
+def _write_document(folder: Path, document: dict) -> None:
+    atomic_write(folder / "take.json", lambda file: file.write(json.dumps(document, indent=1).encode()))
 
 
 def _document(request: TakeRequest, template: Template) -> dict:
@@ -201,8 +221,15 @@ def _document(request: TakeRequest, template: Template) -> dict:
 
 def _plain(request: TakeRequest) -> TakeRequest:
     """`request` as it will read back from JSON, so that the two can be compared."""
-    values = json.loads(json.dumps(to_json(asdict(request))))
-    return TakeRequest(**{**values, "frames": tuple(values["frames"])})
+    return _request(json.loads(json.dumps(to_json(asdict(request)))))
+
+
+def _request(document: dict) -> TakeRequest:
+    """The request that stands in take.json; takes of before there was a choice have no `cameras`."""
+    values = {f.name: document[f.name] for f in fields(TakeRequest) if f.name != "cameras"}
+    cameras = document.get("cameras")
+    frames = tuple(int(frame) for frame in values.pop("frames"))
+    return TakeRequest(**values, frames=frames, cameras=None if cameras is None else tuple(map(str, cameras)))
 
 
 def _refuse_other_files(folder: Path) -> None:
