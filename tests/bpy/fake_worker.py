@@ -41,6 +41,8 @@ def write_frame(folder, frame, vertices):
 
 def run(command, cancelled):
     if command["job"] == "bake":
+        with open(os.path.join(command["take"], "baked.json"), "w") as file:
+            json.dump(command["cameras"], file)
         say("texture", frame=1, path="", proxy="")
         return say("error", code="cancelled", sentence="Stopped.") if MODE == "no bake" else say("done", job="bake")
     return track(command, cancelled)
@@ -52,7 +54,7 @@ def track(command, cancelled):
     folder = command["take"]
     os.makedirs(os.path.join(folder, "geometry"), exist_ok=True)
     with open(os.path.join(folder, "take.json"), "w") as file:
-        json.dump({"format": 1}, file)
+        json.dump({"format": 1, "capture": command["capture"], "cameras": command["cameras"]}, file)
     frames = [4, 5, 3, 2, 1]
     if MODE == "refuses":
         return say("error", code="request", sentence="The folder holds another take.", hint="")

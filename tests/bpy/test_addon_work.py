@@ -208,6 +208,29 @@ def test_baked_textures_appear_on_the_mesh_also_those_of_a_cancelled_bake(artist
     assert texture.image.filepath.endswith("000001.png") and texture.image_user.frame_duration == 2
 
 
+def test_cameras_with_a_closed_eye_are_left_out_of_track_and_bake(artist, tmp_path):
+    obj, scene, folder = artist("good"), bpy.context.scene, tmp_path / "take é"
+    views = cameras.cameras_of(scene.topo4d.root)
+    views[1].hide_viewport = True
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+    assert json.loads((folder / "take.json").read_text())["cameras"] == ["cam00", "cam02"]
+    (folder / "texture").mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "texture" / "000001.png")
+    views[2].hide_viewport = True
+    bpy.ops.topo4d.bake()
+    beat_until(idle)
+    assert json.loads((folder / "baked.json").read_text()) == ["cam00"]
+    scene.topo4d.root[cameras.SOURCE] = str(tmp_path / "another" / "capture.json")
+    bpy.ops.topo4d.bake()
+    beat_until(idle)
+    assert json.loads((folder / "baked.json").read_text()) is None, "as it was tracked"
+    views[0].hide_viewport = True
+    with pytest.raises(RuntimeError, match="Every camera is left out"):
+        bpy.ops.topo4d.track()
+    assert obj.topo4d.take
+
+
 def write_capture(folder: Path) -> dict:
     told = scenes.description()
     for camera in told["cameras"]:
@@ -234,6 +257,21 @@ def test_the_real_engine_reads_a_capture_and_its_cameras_appear(artist, tmp_path
         pose = np.linalg.inv(np.array(camera["world_to_camera"])) @ np.diag([1, -1, -1, 1])
         assert np.abs(np.array(obj.matrix_basis) - pose).max() < 1e-6
         assert obj.data.background_images[0].image.filepath
+
+
+def test_a_camera_without_images_is_said_with_the_way_out_that_blender_has(artist, tmp_path, monkeypatch):
+    artist("good")
+    monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (engine.LAUNCHER,))
+    write_capture(tmp_path / "shoot")
+    for path in (tmp_path / "shoot").glob("*/cam01.png"):
+        path.unlink()
+    bpy.ops.topo4d.load_capture(filepath=str(tmp_path / "shoot"))
+    beat_until(idle, 60.0)
+    assert SESSION.alert and "cam01" in SESSION.message and "-cam01 as Cameras" in SESSION.hint
+    bpy.ops.topo4d.load_capture(filepath=str(tmp_path / "shoot"), cameras="-cam01")
+    beat_until(idle, 60.0)
+    assert SESSION.message == "2 cameras, frames 11 to 13", (SESSION.message, SESSION.failure)
+    assert cameras.in_use(bpy.context.scene.topo4d.root) == ["cam00", "cam02"]
 
 
 def test_a_folder_without_a_capture_is_said_in_the_engines_words(artist, tmp_path, monkeypatch):

@@ -38,6 +38,15 @@ def test_points_fall_on_the_pixels_the_engine_computes():
             assert distance == pytest.approx(z, rel=1e-5)
 
 
+def test_closed_eyes_are_not_in_use_and_names_are_the_captures_own():
+    scene, told = scenes.fresh(), scenes.description()
+    bpy.data.objects.new("cam00", None)  # Blender calls the next one cam00.001
+    root = cameras.load_cameras(told, scene)
+    assert cameras.in_use(root) == ["cam00", "cam01", "cam02"]
+    cameras.cameras_of(root)[1].hide_viewport = True
+    assert cameras.in_use(root) == ["cam00", "cam02"]
+
+
 def test_a_render_puts_a_dot_where_the_engine_says():
     """world_to_camera_view could share our mistake; Workbench's rasteriser cannot."""
     scene, told = scenes.fresh(), scenes.description()

@@ -18,6 +18,7 @@ from .arrays import CAPTURE_TO_BLENDER
 SENSOR_MM = 36.0
 SOURCE = "topo4d_source"  # on the root: the calibration file
 UNIT = "topo4d_unit_mm"  # on the root: millimetres in one unit
+NAME = "topo4d_camera"  # on a camera's data: its name in the capture, whatever Blender or the artist call it
 SIZE = "topo4d_size"  # on a camera's data: width, height in px
 _OPENCV_TO_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -60,6 +61,11 @@ def find_roots(scene: bpy.types.Scene) -> list[bpy.types.Object]:
 def cameras_of(root: bpy.types.Object) -> list[bpy.types.Object]:
     """The cameras under `root`, by name."""
     return sorted((obj for obj in root.children if obj.type == "CAMERA"), key=lambda obj: obj.name)
+
+
+def in_use(root: bpy.types.Object) -> list[str]:
+    """Names, in the capture, of the cameras to track and bake with: those under `root` whose eye is open."""
+    return [obj.data.get(NAME, obj.name) for obj in cameras_of(root) if not obj.hide_viewport]
 
 
 def remove(root: bpy.types.Object) -> None:
@@ -108,6 +114,7 @@ def _new_camera(camera: dict, reach: float) -> bpy.types.Object:
     data.shift_y = (camera["cy"] - height / 2) / width * (fx / fy)
     data.clip_start, data.clip_end = 0.01 * reach, 10 * reach
     data.display_size = 0.08 * reach
+    data[NAME] = camera["name"]
     data[SIZE] = [float(width), float(height), aspect_x, aspect_y]
     obj = bpy.data.objects.new(camera["name"], data)
     camera_to_world = np.linalg.inv(np.array(camera["world_to_camera"], np.float64)) @ _OPENCV_TO_BLENDER

@@ -85,6 +85,14 @@ def folder_of(obj: bpy.types.Object) -> Path | None:
     return Path(bpy.path.abspath(obj.topo4d.take)) if obj.topo4d.take else None
 
 
+def capture_of(folder: Path) -> str:
+    """The calibration file that the take at `folder` was tracked from; "" if it cannot be told."""
+    try:
+        return str(json.loads((folder / "take.json").read_text("utf-8"))["capture"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
 def next_folder(beside: Path, name: str) -> Path:
     """The first of `beside`/name_take_001, _002, ... that does not exist."""
     number = 1

@@ -22,6 +22,11 @@ class TOPO4D_OT_load_capture(bpy.types.Operator, ImportHelper):
 
     filter_glob: StringProperty(default="*.json;*.xml", options={"HIDDEN"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    cameras: StringProperty(
+        name="Cameras",
+        description="Cameras to load, such as cam00,cam01 or cam0*; -cam07 leaves one out; empty for all",
+        options={"SKIP_SAVE"},
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -36,7 +41,8 @@ class TOPO4D_OT_load_capture(bpy.types.Operator, ImportHelper):
         if not path.exists():
             self.report({"ERROR"}, f"{path} does not exist; choose the capture's folder or its calibration file.")
             return {"CANCELLED"}
-        command = {"job": "open", "capture": str(path), "frames": None}
+        chosen = [part.strip() for part in self.cameras.split(",") if part.strip()]
+        command = {"job": "open", "capture": str(path), "frames": None, "cameras": chosen or None}
         view = context.area.as_pointer() if context.area is not None else 0
         return start(self, context, Job(command, Handle.of(context.scene), finish_open, view=view))
 

@@ -37,6 +37,9 @@ def start(operator: bpy.types.Operator, context: bpy.types.Context, job: Job) ->
     return {"FINISHED"}
 
 
+NO_CAMERA = "Every camera is left out; open the eye of some in the list of cameras."
+
+
 def subject(context: bpy.types.Context) -> bpy.types.Object | None:
     """The mesh to work on: the one chosen as template, else the active object if it is a mesh."""
     chosen = context.scene.topo4d.template

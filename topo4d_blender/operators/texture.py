@@ -2,10 +2,10 @@
 
 import bpy
 
-from ..bridge import show, takes
+from ..bridge import cameras, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
-from .common import can_start, is_free, needs_take, start, tracked
+from .common import NO_CAMERA, can_start, is_free, needs_take, start, tracked
 
 
 class TOPO4D_OT_bake(bpy.types.Operator):
@@ -23,11 +23,18 @@ class TOPO4D_OT_bake(bpy.types.Operator):
         """Start the job; the sequence appears on the mesh when it is done."""
         settings, obj = context.scene.topo4d, tracked(context)
         folder = takes.folder_of(obj)
+        looking = None  # those that were tracked with: the cameras in the scene are another capture's
+        if settings.root is not None and settings.root[cameras.SOURCE] == takes.capture_of(folder):
+            looking = cameras.in_use(settings.root)
+            if not looking:
+                self.report({"ERROR"}, NO_CAMERA)
+                return {"CANCELLED"}
         command = {
             "job": "bake",
             "take": str(folder),
             "resolution": int(settings.bake_resolution),
             "frames": settings.bake_frames.strip() or None,
+            "cameras": looking,
             "images": None,
             "resume": not settings.bake_again,
         }

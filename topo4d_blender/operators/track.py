@@ -9,7 +9,7 @@ from ..bridge import cameras, meshes, shape_keys, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from ..preferences import get_preferences
-from .common import can_start, is_free, start, subject
+from .common import NO_CAMERA, can_start, is_free, start, subject
 
 
 class TOPO4D_OT_track(bpy.types.Operator):
@@ -33,6 +33,10 @@ class TOPO4D_OT_track(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start the job; frames arrive on the mesh as the engine solves them."""
         settings, obj = context.scene.topo4d, subject(context)
+        looking = cameras.in_use(settings.root)
+        if not looking:
+            self.report({"ERROR"}, NO_CAMERA)
+            return {"CANCELLED"}
         template = Path(bpy.app.tempdir) / "topo4d_template.npz"
         try:
             shape_keys.check(obj)
@@ -51,6 +55,7 @@ class TOPO4D_OT_track(bpy.types.Operator):
             "template": str(template),
             "take": str(folder),
             "frames": settings.frames.strip() or None,
+            "cameras": looking,
             "method": "gauss-newton",
             "settings": {},
             "device": preferences.device if preferences else "auto",

@@ -25,6 +25,9 @@ class TOPO4D_PT_take(Tab, bpy.types.Panel):
         column.prop(settings, "root")
         column.prop(settings, "frames", placeholder="All")
         column.label(text=f"1 unit is {settings.root.get(cameras.UNIT, 0):g} mm")
+        there, used = len(cameras.cameras_of(settings.root)), len(cameras.in_use(settings.root))
+        if used < there:
+            next_step(layout, f"{used} of {there} cameras are tracked and baked with")
         layout.operator("topo4d.load_capture", text="Load Another Capture", icon="FILE_FOLDER")
         draw_message(layout, "open")
 
@@ -43,7 +46,8 @@ class TOPO4D_PT_cameras(Tab, bpy.types.Panel):
         return context.scene.topo4d.root is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        """A row a camera: look through it, show or hide it."""
+        """A row a camera: look through it, use it or leave it out."""
+        next_step(self.layout, "A closed eye leaves the camera out of Track and Bake")
         column = self.layout.column(align=True)
         for camera in cameras.cameras_of(context.scene.topo4d.root):
             row = column.row(align=True)
