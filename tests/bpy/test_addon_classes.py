@@ -27,5 +27,5 @@ def test_panels_share_one_tab_and_have_an_order():
     assert [cls.bl_order for cls in roots] == list(range(len(roots)))
     assert {cls.bl_category for cls in PANELS} == {"Topo4D"}
     labels = [cls.bl_label for cls in roots]
-    assert labels == ["Job", "Engine", "Take", "Subject", "Track", "Review", "Texture", "Export"]
+    assert labels == ["", "Engine", "Take", "Subject", "Track", "Review", "Texture", "Export"]
     assert all(re.fullmatch(r"TOPO4D_PT_[a-z_]+", cls.bl_idname) for cls in PANELS)

@@ -42,7 +42,7 @@ def load_cameras(description: dict, scene: bpy.types.Scene, links: Path | None =
     root[SOURCE], root[UNIT] = source, float(description["unit_mm"])
     collection.objects.link(root)
     reach = _reach(description["cameras"])
-    root.empty_display_size = 0.1 * reach
+    root.empty_display_size = 0.02 * reach  # it stands where the subject does: to be seen, not in the way
     for camera in description["cameras"]:
         obj = _new_camera(camera, reach)
         obj.parent = root

@@ -7,6 +7,7 @@ import bpy
 from . import cameras
 
 DISPLAY_BEFORE = "topo4d_display_before"  # on a mesh shown as wires: how it was displayed before
+SELECTED_BEFORE = "topo4d_selected_before"  # and whether it was selected: the thick orange of a selection hides plates
 
 
 def shows_wires(obj: bpy.types.Object) -> bool:
@@ -14,14 +15,19 @@ def shows_wires(obj: bpy.types.Object) -> bool:
     return DISPLAY_BEFORE in obj
 
 
-def show_wires(obj: bpy.types.Object, on: bool) -> None:
-    """Display `obj`, and nothing else, as wires, so that the plate is seen through it; off: as it was before."""
+def show_wires(obj: bpy.types.Object, on: bool, layer: bpy.types.ViewLayer) -> None:
+    """Display `obj`, and nothing else, as thin wires, so that the plate is seen through it; off: as it was before."""
+    there = obj.name in layer.objects  # elsewhere it can be neither selected nor seen
     if on and not shows_wires(obj):
-        obj[DISPLAY_BEFORE] = obj.display_type
+        obj[DISPLAY_BEFORE], obj[SELECTED_BEFORE] = obj.display_type, there and obj.select_get(view_layer=layer)
         obj.display_type = "WIRE"
+        if there:
+            obj.select_set(False, view_layer=layer)
     elif not on and shows_wires(obj):
         obj.display_type = obj[DISPLAY_BEFORE]
-        del obj[DISPLAY_BEFORE]
+        if there and obj[SELECTED_BEFORE]:
+            obj.select_set(True, view_layer=layer)
+        del obj[DISPLAY_BEFORE], obj[SELECTED_BEFORE]
 
 
 def next_camera(root: bpy.types.Object, current: bpy.types.Object | None, direction: int) -> bpy.types.Object | None:
@@ -45,7 +51,7 @@ def turn_to_camera(space: bpy.types.SpaceView3D) -> None:
 
 def find_view(pointer: int, scene: bpy.types.Scene) -> bpy.types.SpaceView3D | None:
     """The 3D view in the area at `pointer` (`Area.as_pointer`), if it is still there and shows `scene`."""
-    for window in bpy.context.window_manager.windows:
+    for window in bpy.data.window_managers[0].windows:
         for area in window.screen.areas:
             if area.as_pointer() == pointer and area.type == "VIEW_3D" and window.scene == scene:
                 return area.spaces.active

@@ -79,7 +79,7 @@ class TOPO4D_OT_wireframe(bpy.types.Operator):
         """There and back; switched on outside of a camera, this view turns to the scene's."""
         obj = subject(context)
         on = not views.shows_wires(obj)
-        views.show_wires(obj, on)
+        views.show_wires(obj, on, context.view_layer)
         space = context.space_data
         if on and context.scene.camera is not None and space is not None and space.type == "VIEW_3D":
             views.turn_to_camera(space)

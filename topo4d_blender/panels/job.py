@@ -6,28 +6,37 @@ from ..bridge.session import SESSION, Job
 from .common import Tab
 
 _WORDS = {"open": "Loading Capture", "track": "Tracking", "bake": "Baking Textures"}
-_ICONS = {"open": "FILE_FOLDER", "track": "TRACKING_FORWARDS", "bake": "RENDER_STILL"}
 
 
 class TOPO4D_PT_job(Tab, bpy.types.Panel):
-    """Progress, time left and Cancel; without a header, so that it cannot be closed."""
+    """Progress, time left and Cancel. Its header says how far the job is and can cancel it too, if it is closed."""
 
-    bl_idname = "TOPO4D_PT_job"
-    bl_label = "Job"
+    bl_idname = "TOPO4D_PT_job"  # with a header: Blender would move the whole tab to the front for a panel without one
+    bl_label = ""
     bl_order = 0
-    bl_options = {"HIDE_HEADER"}
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """While a job runs."""
         return SESSION.job is not None
 
+    def draw_header(self, _context: bpy.types.Context) -> None:
+        """What it is, and how far in a figure."""
+        job = SESSION.job
+        far = f"  {100 * job.fraction:.0f} %" if job.total else ""
+        self.layout.label(text=f"{_WORDS[job.kind]}{far}", icon="SORTTIME")
+
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        """The way out, in the corner."""
+        self.layout.enabled = not SESSION.job.cancelling
+        self.layout.operator("topo4d.cancel", text="", icon="X", emboss=False)
+
     def draw(self, _context: bpy.types.Context) -> None:
-        """What, of which take; how far; the way out."""
+        """How far, of which take, and the way out in large."""
         layout, job = self.layout, SESSION.job
-        words = _WORDS[job.kind]
-        layout.label(text=f"{words}: {job.folder.name}" if job.folder else words, icon=_ICONS[job.kind])
         layout.progress(factor=job.fraction, text=progress_text(job), type="BAR")
+        if job.folder:
+            layout.label(text=job.folder.name, icon="FILE_FOLDER")
         row = layout.row()
         row.scale_y = 1.3
         row.enabled = not job.cancelling

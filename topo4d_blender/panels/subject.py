@@ -20,7 +20,8 @@ class TOPO4D_PT_subject(Tab, bpy.types.Panel):
         column = settings_of(self.layout)
         column.prop(settings, "template", placeholder=obj.name if obj is not None else "")
         if obj is None:
-            next_step(self.layout, "Import and choose the mesh that lies on the subject in the first frame")
+            next_step(self.layout, "Choose the mesh that lies on the subject in the first frame")
+            self.layout.operator("wm.obj_import", text="Import OBJ", icon="IMPORT")
             return
         layers = obj.data.uv_layers
         if layers:

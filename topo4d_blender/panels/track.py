@@ -23,7 +23,7 @@ class TOPO4D_PT_track(Tab, bpy.types.Panel):
             next_step(layout, "Choose the mesh to track")
         else:
             column = settings_of(layout)
-            column.prop(settings, "take", placeholder="New, beside the capture")
+            column.prop(settings, "take", placeholder="New folder")
         row = layout.row(align=True)
         row.operator("topo4d.new_take", icon="ADD")
         row.operator("topo4d.load_take", icon="FILE_REFRESH")
