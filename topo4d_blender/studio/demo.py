@@ -31,7 +31,7 @@ from ..core.take import Take
 from .film import film_is_whole, plan_film
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-_STOP_S = 20.0  # a stage is given this long to end after it was asked to
+_STOP_S = 20.0  # a stage is given this long to end after its stdin was closed
 
 
 def run_demo(out: Path, resolution: int = 2048, progress: Progress | None = None, **film: Any) -> dict:
@@ -180,7 +180,7 @@ def run_stage(arguments: list[str], progress: Progress) -> None:
     }
     with subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -248,7 +248,7 @@ def _pass_on(lines: queue.SimpleQueue, progress: Progress) -> None:
 
 def _stop(process: subprocess.Popen) -> None:
     """End a stage; what it has written is whole, for it writes beside and renames."""
-    process.terminate()
+    process.stdin.close()
     try:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:

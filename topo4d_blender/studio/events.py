@@ -6,11 +6,11 @@ Blender prints on stdout from C; a stage keeps the real stdout for itself and se
 from __future__ import annotations
 
 import os
-import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from ..core.bars import BarProgress
 from ..core.progress import Progress
@@ -18,11 +18,20 @@ from ..core.protocol import encode
 
 
 class LineProgress(Progress):
-    """Progress as lines of the worker protocol."""
+    """Progress as lines of the worker protocol; stops when the other side closes stdin, or is no more.
 
-    def __init__(self, stream: TextIO) -> None:
-        """`stream` gets the lines."""
+    Not by a signal: Blender takes those for itself, and Windows has none to give.
+    """
+
+    def __init__(self, stream: TextIO, commands: BinaryIO) -> None:
+        """`stream` gets the lines; the end of `commands` asks to stop."""
         self._stream, self._done, self._total = stream, 0, 0
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, args=(commands,), daemon=True).start()
+
+    def cancelled(self) -> bool:
+        """Whether stdin was closed."""
+        return self._stop.is_set()
 
     def stage(self, name: str, total: int) -> None:
         """Say that a stage begins."""
@@ -38,6 +47,11 @@ class LineProgress(Progress):
         """Pass the sentence on."""
         self._say({"event": "warning", "sentence": sentence})
 
+    def _watch(self, commands: BinaryIO) -> None:
+        while commands.read(1):
+            pass
+        self._stop.set()
+
     def _say(self, message: dict) -> None:
         self._stream.write(encode(message))
         self._stream.flush()
@@ -52,9 +66,8 @@ def stage_output(events: bool) -> Iterator[Progress]:
     os.dup2(nowhere, 1)
     try:
         if events:
-            signal.signal(signal.SIGTERM, _end)
             with os.fdopen(os.dup(real), "w", encoding="utf-8") as stream:
-                yield LineProgress(stream)
+                yield LineProgress(stream, sys.stdin.buffer)
         else:
             with BarProgress().stopping() as bar:
                 yield bar
@@ -62,8 +75,3 @@ def stage_output(events: bool) -> Iterator[Progress]:
         os.dup2(real, 1)
         os.close(real)
         os.close(nowhere)
-
-
-def _end(number: int, frame: object) -> None:
-    """Asked to stop by the program that listens: unwind, so that temporary files go."""
-    raise KeyboardInterrupt

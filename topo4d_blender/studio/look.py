@@ -16,8 +16,8 @@ class Light:
 
 
 STUDIO_LIGHTS = (
-    Light((-0.8, 0.9, 1.0), 27.0, 0.12, (1.0, 0.96, 0.90)),
-    Light((1.2, 0.2, 0.8), 17.0, 0.12, (0.92, 0.96, 1.0)),
+    Light((-0.8, 0.9, 1.0), 11.0, 0.12, (1.0, 0.96, 0.90)),
+    Light((1.2, 0.2, 0.8), 7.0, 0.12, (0.92, 0.96, 1.0)),
 )  # a lamp more costs little time but much noise: every path sees one lamp, drawn at random
 
 
@@ -26,8 +26,8 @@ class Look:
     """How the subject is lit and rendered. `skin` False: the texture itself shines and nothing else matters."""
 
     skin: bool = True
-    gloss: float = 0.5  # specular level of the skin
+    gloss: float = 0.4  # specular level of the skin
     lights: tuple[Light, ...] = STUDIO_LIGHTS
-    ambient: float = 0.27  # even light from everywhere; added without rays, so it costs nothing and adds no noise
+    ambient: float = 0.62  # even light from everywhere; added without rays, so it costs nothing and adds no noise
     background: float = 0.035  # linear gray seen behind the subject
     samples: int = 8  # paths a pixel: a power of two serves Cycles' sampling pattern best

@@ -49,7 +49,7 @@ def _jaw(points: Array) -> Array:
 
 def _smile(points: Array) -> Array:
     """The left corner of the mouth is drawn up and out, the cheek above it follows."""
-    corner = _bump(points, (0.2, -0.78, 0.72), (0.14, 0.12, 0.2)) * np.array([0.07, 0.09, 0.0])
+    corner = _bump(points, (0.2, -0.78, 0.72), (0.2, 0.18, 0.25)) * np.array([0.06, 0.07, 0.0])
     cheek = _bump(points, (0.42, -0.12, 0.62), 0.2) * np.array([0.03, 0.06, 0.04])
     return corner + cheek
 
@@ -68,7 +68,7 @@ def _frown(points: Array) -> Array:
 
 
 def _puff(points: Array) -> Array:
-    right = _bump(points, (-0.55, -0.05, 0.5), (0.2, 0.17, 0.25)) * np.array([-0.085, -0.05, 0.09])
+    right = _bump(points, (-0.55, -0.05, 0.5), (0.24, 0.2, 0.3)) * np.array([-0.07, -0.04, 0.065])
     muzzle = _bump(points, (-0.3, -0.6, 0.55), (0.16, 0.2, 0.2)) * np.array([-0.07, 0.0, 0.02])
     return right + muzzle
 
@@ -79,7 +79,7 @@ def _squint(side: float) -> Callable[[Array], Array]:
     def field(points: Array) -> Array:
         height = points[:, 1:2] - 0.245
         weight = _bump(points, (side * 0.353, 0.245, 0.74), (0.3, 0.24, 0.3))
-        return weight * height * np.array([0.0, -0.28, 0.0])
+        return weight * height * np.array([0.0, -0.22, 0.0])
 
     return field
 

@@ -16,7 +16,7 @@ from ..core.template import Template
 from .noise import fractal_noise
 
 Array = np.ndarray
-_FRECKLES = 2600
+_FRECKLES = 4200
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def paint_skin(mm: Array, areas: Array, seed: int = 0) -> tuple[Array, Array]:
     blotch, mottle = fractal_noise(mm, 38.0, 3, seed), fractal_noise(mm, 9.0, 2, seed + 1)
     grain, pore = fractal_noise(mm, 2.6, 2, seed + 2), fractal_noise(mm, 1.3, 1, seed + 3)
     colour = np.array([0.80, 0.575, 0.455], np.float32) * np.ones((len(mm), 1), np.float32)
-    colour += blotch[:, None] * np.array([0.05, -0.035, -0.03], np.float32)
-    colour += mottle[:, None] * np.array([0.05, 0.02, 0.025], np.float32)
+    colour += blotch[:, None] * np.array([0.06, -0.07, -0.06], np.float32)
+    colour += mottle[:, None] * np.array([0.11, 0.09, 0.08], np.float32)
     colour *= 1.0 + 0.10 * grain[:, None]
     colour *= 1.0 - 0.30 * np.clip(pore - 0.18, 0.0, 1.0)[:, None]
     lay(colour, 0.28 * _vein(mm, seed + 4), (0.42, 0.40, 0.50))
@@ -80,13 +80,13 @@ def _vein(mm: Array, seed: int) -> Array:
 
 
 def _freckles(mm: Array, areas: Array, seed: int) -> Array:
-    """Round spots, 0.6 to 2 mm in radius, each at a random point of the surface."""
+    """Round spots, 0.6 to 2.6 mm in radius, each at a random point of the surface."""
     random = np.random.default_rng([seed, 5])
     share = np.cumsum(areas, dtype=np.float64)
     centres = mm[np.searchsorted(share, random.random(_FRECKLES) * share[-1])]
-    radius = random.uniform(0.6, 1.1, len(centres)) * np.where(random.random(len(centres)) < 0.06, 2.0, 1.0)
+    radius = random.uniform(0.6, 1.1, len(centres)) * np.where(random.random(len(centres)) < 0.09, 2.4, 1.0)
     strength = random.uniform(0.25, 0.85, len(centres))
-    distance, nearest = cKDTree(centres).query(mm, distance_upper_bound=4.0, workers=-1)
+    distance, nearest = cKDTree(centres).query(mm, distance_upper_bound=5.0, workers=-1)
     near = np.isfinite(distance)
     weight = np.zeros(len(mm), np.float32)
     weight[near] = strength[nearest[near]] * np.exp(-((distance[near] / radius[nearest[near]]) ** 4))
