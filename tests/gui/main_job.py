@@ -57,19 +57,17 @@ def load() -> Walk:
     yield from hands.wait(lambda: scene().topo4d.root is not None, "the capture is in the scene", 180)
     seen["cameras"] = sorted(obj.name for obj in scene().objects if obj.type == "CAMERA")
     seen["timeline"] = [scene().frame_start, scene().frame_end]
-    with hands.in_view():
-        bpy.ops.view3d.view_all()
     yield 1.0
     hands.picture("loaded")
-    hands.area.spaces.active.region_3d.view_perspective = "CAMERA"
-    yield 1.0
-    hands.picture("through-a-camera")
+    space = hands.area.spaces.active
+    seen["view_after_load"] = [space.region_3d.view_perspective, space.overlay.show_relationship_lines]
 
 
 def track() -> Walk:
     """Press Track Sequence and watch the keys arrive."""
     yield from hands.press("topo4d.track")
     hands.picture("pressed")
+    seen["new_take_while_working"] = bpy.ops.topo4d.new_take.poll()
     yield from hands.wait(lambda: keys() or not busy(), "the first shape key is there", 400)
     seen["arrived_while_working"] = {"keys": len(keys()), "busy": busy(), "solved": solved()}
     hands.picture("tracking")
@@ -93,11 +91,13 @@ def scrub() -> Walk:
         points = np.empty(3 * len(mesh.vertices), np.float32)
         mesh.vertices.foreach_get("co", points)
         np.save(OUT / f"scrub_{frame:06d}.npy", points.reshape(-1, 3))
-    overlay = hands.area.spaces.active.overlay
-    overlay.show_wireframes = True
+    before = subject().display_type
+    yield from hands.press("topo4d.wireframe")
     yield 1.0
     hands.picture("last-frame-over-its-plate")
-    overlay.show_wireframes = False
+    seen["wireframe"] = [before, subject().display_type]
+    yield from hands.press("topo4d.wireframe")
+    seen["wireframe"].append(subject().display_type)
 
 
 def bake() -> Walk:

@@ -82,9 +82,17 @@ def test_the_capture_stands_in_the_scene(visit):
     assert visit.seen["timeline"] == [1, FRAMES]
 
 
+def test_a_loaded_capture_is_looked_at_through_its_camera_without_dashed_lines(visit):
+    assert visit.seen["view_after_load"] == ["CAMERA", False]
+
+
+def test_the_mesh_can_be_seen_as_wires_over_the_plate_and_back(visit):
+    assert visit.seen["wireframe"] == ["TEXTURED", "WIRE", "TEXTURED"]
+
+
 def test_keys_arrive_while_the_engine_still_works(visit):
     first = visit.seen["arrived_while_working"]
-    assert first["busy"] and first["keys"] > 0
+    assert first["busy"] and first["keys"] > 0 and not visit.seen["new_take_while_working"]
     assert len(first["solved"]) < FRAMES
 
 
