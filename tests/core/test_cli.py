@@ -241,6 +241,21 @@ def test_ctrl_c_asks_first_and_insists_the_second_time():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_while_the_command_line_loads_is_one_sentence():
+    code = """
+import signal, sys
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == "click":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Pressed())
+from topo4d_blender.core.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: Stopped at your request.\n")
+
+
 def test_progress_into_a_file_is_a_few_whole_lines(capsys):
     progress = bars.BarProgress()
     with progress.stopping():

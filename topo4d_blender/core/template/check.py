@@ -68,7 +68,7 @@ def _warnings(template: Template, path: Path) -> list[str]:
     sentences = []
     loose = np.setdiff1d(np.arange(len(template.vertices)), template.loops)
     if len(loose):
-        sentences.append(f"{path}: {_some('vertex', loose)} belongs to no face and stays where it is.")
+        sentences.append(f"{path}: {_some('vertex', loose)} belongs to no face and is not tracked.")
     edges, uses = np.unique(template.loop_edges, axis=0, return_counts=True)
     crowded = [f"{a}-{b}" for a, b in edges[uses > 2]]
     if crowded:
