@@ -9,7 +9,7 @@ import bpy
 from . import cameras, images, shape_keys, takes
 from .arrays import capture_to_object
 
-WORST = 10  # how many frames the Review panel lists
+WORST = 5  # how many frames the Review panel lists
 
 
 def show_take(
