@@ -35,3 +35,10 @@ def test_time_left_at_one_moment_is_that_of_the_steps_done():
     pace = Pace()
     told(pace, [(1, 10.0), (2, 60.0), (4, 70.0)], 10)
     assert pace.left(4, 10, 70.0) == pytest.approx(30.0)
+
+
+def test_the_first_whole_frame_corrects_what_was_said_before_it():
+    pace = Pace()
+    told(pace, [(1, 1.0), (2, 2.0), (3, 100.0)], 8)
+    pace.frame()
+    assert told(pace, [(4, 101.0), (5, 102.0)], 8) == [None, pytest.approx(3.0)]

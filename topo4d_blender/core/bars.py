@@ -49,6 +49,11 @@ class BarProgress(Progress):
             self._bar.pace.advance(self._bar.n + steps, time.monotonic())
             self._bar.update(steps)
 
+    def frame(self, frame: int, path: str, metrics: dict) -> None:
+        """Shows nothing, but tells the bar that whatever is done once is done."""
+        if self._bar is not None:
+            self._bar.pace.frame()
+
     def warning(self, sentence: str) -> None:
         """Print `warning: sentence` above the bar."""
         LOG.warning("%s", sentence)

@@ -14,12 +14,14 @@ class Pace:
     def __init__(self, by_frame: bool = False) -> None:
         """`by_frame`: the warm-up lasts until `frame` was called as well."""
         self._waits_for_frame = by_frame
-        self._calls = 0
+        self._calls = self._frames = 0
         self._warm: tuple[int, float] | None = None  # steps done and time, seconds, at the end of the warm-up
 
     def frame(self) -> None:
-        """A frame is whole; call it before the step that completes it."""
-        self._waits_for_frame = False
+        """A frame is whole; call it before the step that completes it. The first one begins the measuring anew."""
+        self._frames += 1
+        if self._frames == 1:
+            self._waits_for_frame, self._warm = False, None
 
     def advance(self, done: int, now: float) -> None:
         """`done` steps of the stage are done at time `now`, seconds."""
