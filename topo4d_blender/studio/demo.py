@@ -51,12 +51,12 @@ def run_demo(out: Path, resolution: int = 2048, progress: Progress | None = None
     capture, take = out / "capture", out / "take"
     began = time.monotonic()
     clock = _Clock(out / "timings.json")
-    with clock("film"):
+    with clock("film", resumable=True):
         _film(film, capture, progress)
-    with clock("track"):
+    with clock("track", resumable=True):
         resume = (take / "take.json").exists()
         jobs.track(progress, capture=capture, template=capture / "start.obj", take=take, resume=resume)
-    with clock("bake"):
+    with clock("bake", resumable=True):
         _bake(take, resolution, progress)
     with clock("evaluate"):
         scores = _evaluate(take, capture / "truth.npz", progress)
@@ -158,13 +158,15 @@ class _Clock:
             self.seconds = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str, resumable: bool = False) -> Iterator[None]:
+        """Time a stage. What a resumable one took adds up over the runs that it was gone on with."""
         began = time.monotonic()
-        yield
-        taken = time.monotonic() - began
-        # A stage that was gone on with, or skipped, took longer in truth than this run saw.
-        self.seconds[name] = max(taken, self.seconds.get(name, 0.0))
-        atomic_write(self._path, lambda file: file.write(json.dumps(self.seconds, indent=1).encode()))
+        try:
+            yield
+        finally:
+            taken, before = time.monotonic() - began, self.seconds.get(name, 0.0)
+            self.seconds[name] = before + taken if resumable else max(before, taken)
+            atomic_write(self._path, lambda file: file.write(json.dumps(self.seconds, indent=1).encode()))
 
 
 def run_stage(arguments: list[str], progress: Progress) -> None:
