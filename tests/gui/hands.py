@@ -89,11 +89,17 @@ class Hands:
             rows.sort(key=lambda y: abs(y - self._hint))
         for share in (0.5, 0.25, 0.75, 0.06, 0.96):  # buttons side by side are each met by one of these columns
             x = sidebar.x + int(share * (sidebar.width - 40))
+            before = rows[0]
             for y in rows:
                 self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
                 yield 0.03
                 if self._under_the_mouse(sidebar).startswith(command):
-                    return x, y
+                    for near in (y, before):  # a busy machine may not have followed the mouse to this row yet
+                        self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=near)
+                        yield 0.5
+                        if self._under_the_mouse(sidebar).startswith(command):
+                            return x, near
+                before = y
         return None
 
     def _under_the_mouse(self, region: bpy.types.Region) -> str:
