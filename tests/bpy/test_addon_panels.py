@@ -40,7 +40,7 @@ def job(kind: str = "track", **values: object) -> Job:
         ("track", {"done": 12, "total": 12, "eta_s": 0.0}, "Frame 12 of 12, 0 s left"),
         ("bake", {"done": 30, "total": 120, "eta_s": 600.0}, "25 %, 10 min left"),
         ("bake", {"done": 30, "total": 120, "eta_s": 9000.0}, "25 %, 2.5 h left"),
-        ("bake", {"done": 3, "total": 4, "cancelling": True}, "Stopping after what it is at"),
+        ("bake", {"done": 3, "total": 4, "cancelling": True}, "Stopping"),
     ],
 )
 def test_progress_in_words(kind, values, text):

@@ -46,7 +46,7 @@ class TOPO4D_PT_job(Tab, bpy.types.Panel):
 def progress_text(job: Job) -> str:
     """How far `job` is: "Frame 3 of 12, 40 s left", "60 %, preparing"; the name of what it does before it can count."""
     if job.cancelling:
-        return "Stopping after what it is at"
+        return "Stopping"
     if not job.total:
         return job.stage
     if job.kind == "track":
