@@ -4,7 +4,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from topo4d_blender.core.raster import depth_buffer, depth_buffers, rasterise
+from topo4d_blender.core.raster import depth_buffer, rasterise, rasterise_views
 
 
 def slow_rasterise(pixels, depth, triangles, width, height):
@@ -130,11 +130,13 @@ def test_depth_buffer_is_the_depth_of_rasterise():
     )
 
 
-def test_depth_buffers_of_many_views_are_those_of_each():
+def test_rasterise_views_of_many_views_are_those_of_each():
     sizes, views = np.array([[50, 70], [31, 40], [64, 64]]), [soup(seed) for seed in range(3)]
     offsets = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))[:-1]])
     pixels, depth = np.stack([v[0] for v in views]), np.stack([v[1] for v in views])
-    flat = depth_buffers(pixels, depth, views[0][2], sizes, offsets)
+    ids, flat = rasterise_views(pixels, depth, views[0][2], sizes, offsets)
     for k, (height, width) in enumerate(sizes):
-        alone = depth_buffer(pixels[k], depth[k], views[0][2], width, height)
-        np.testing.assert_array_equal(flat[offsets[k] : offsets[k] + height * width].reshape(height, width), alone)
+        part = slice(offsets[k], offsets[k] + height * width)
+        names, alone = rasterise(pixels[k], depth[k], views[0][2], width, height)
+        np.testing.assert_array_equal(flat[part].reshape(height, width), alone)
+        np.testing.assert_array_equal(ids[part].reshape(height, width), names)

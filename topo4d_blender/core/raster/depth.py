@@ -43,36 +43,39 @@ def depth_buffer(pixels: Array, depth: Array, triangles: Array, width: int, heig
     return rasterise(pixels, depth, triangles, width, height)[1]
 
 
-def depth_buffers(
+def rasterise_views(
     pixels: Array,  # [K, V, 2] float32
     depth: Array,  # [K, V] float32
     triangles: Array,  # [T, 3] int32
     sizes: Array,  # [K, 2] int64: height, width
-    offsets: Array,  # [K] int64: where each view begins in the result
-) -> Array:
-    """Z-buffers of one mesh in many views, in one flat buffer.  # [sum of H * W] float32, infinite where nothing is."""
-    zbuf = np.full(int((sizes[:, 0] * sizes[:, 1]).sum()), BACKGROUND, np.float32)
-    _rasterise_views(pixels, depth, triangles, sizes, offsets, zbuf)
-    return zbuf
+    offsets: Array,  # [K] int64: where each view begins in the results
+) -> tuple[Array, Array]:
+    """`rasterise` for one mesh in many views, one thread a view; (ids, depth) in flat buffers.  # [sum of H * W]."""
+    count = int((sizes[:, 0] * sizes[:, 1]).sum())
+    ids = np.full(count, -1, np.int32)
+    zbuf = np.full(count, BACKGROUND, np.float32)
+    _rasterise_views(pixels, depth, triangles, sizes, offsets, ids, zbuf)
+    return ids, zbuf
 
 
 @nb.njit(parallel=True, cache=True)
 def _rasterise(pixels, depth, triangles, ids, zbuf):
     height = zbuf.shape[0]
     for band in nb.prange(_BANDS):
-        _fill(pixels, depth, triangles, ids, zbuf, band * height // _BANDS, (band + 1) * height // _BANDS - 1, True)
+        _fill(pixels, depth, triangles, ids, zbuf, band * height // _BANDS, (band + 1) * height // _BANDS - 1)
 
 
 @nb.njit(parallel=True, cache=True)
-def _rasterise_views(pixels, depth, triangles, sizes, offsets, zbuf):
+def _rasterise_views(pixels, depth, triangles, sizes, offsets, ids, zbuf):
     for k in nb.prange(sizes.shape[0]):
         height, width = sizes[k]
-        view = zbuf[offsets[k] : offsets[k] + height * width].reshape((height, width))
-        _fill(pixels[k], depth[k], triangles, np.empty((0, 0), np.int32), view, 0, height - 1, False)
+        first, last = offsets[k], offsets[k] + height * width
+        view, names = zbuf[first:last].reshape((height, width)), ids[first:last].reshape((height, width))
+        _fill(pixels[k], depth[k], triangles, names, view, 0, height - 1)
 
 
 @nb.njit(cache=True)
-def _fill(pixels, depth, triangles, ids, zbuf, first, last, with_ids):
+def _fill(pixels, depth, triangles, ids, zbuf, first, last):
     """Rasterise the rows `first`..`last` of one view."""
     width = zbuf.shape[1]
     for t in range(triangles.shape[0]):
@@ -103,5 +106,4 @@ def _fill(pixels, depth, triangles, ids, zbuf, first, last, with_ids):
                     z = w0 * depth[a] + w1 * depth[b] + w2 * depth[c]
                     if z < zbuf[y, x]:
                         zbuf[y, x] = z
-                        if with_ids:
-                            ids[y, x] = t
+                        ids[y, x] = t

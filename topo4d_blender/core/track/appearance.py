@@ -1,64 +1,140 @@
-"""What every camera saw at every surface sample in the reference frame, level by level: the tracker's only memory.
+"""What every camera saw in the reference frame, and how a frame is held against it: the tracker's only memory.
 
-Colours are kept per sample and per camera: view-dependent shading and camera gains then cancel, and as the reference
-stays, nothing drifts. Only pairs (sample, camera) that the reference saw are kept.
+Colours are compared camera by camera, so view-dependent shading and camera gains cancel; and as the reference stays,
+nothing drifts. The drawing and the plate are blurred *together, under one mask*: what the template does not know
+(background, teeth, skin that was hidden) never mixes into what it knows, however wide the blur.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from .kernels import sample_colours
+from ..raster import rasterise_views
+from .kernels import compare, list_pixels, normal_equations
 from .pyramid import LevelCameras
 from .surface import Surface
-from .visibility import DepthMaps, pair_visibility
 
 Array = np.ndarray
-LEAST_WEIGHT = 0.02
+_THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="blur")
+
+
+SHADING = 4.0  # differences wider than this many sigmas of the blur are light, not motion
+
+
+def _subtract_shading(stack: Array, sigma: float) -> None:
+    """Take from the differences what changes slowly over the picture: light on skin that turns, not skin that moves.
+
+    `stack` [H, W, 7] as in `kernels.compare`, changed in place; `sigma` in pixels.
+    """
+    height, width = stack.shape[:2]
+    factor = max(1, int(sigma / 2))
+    small = np.ascontiguousarray(stack[..., [0, 1, 2, 6]])
+    if factor > 1:
+        size = (max(1, width // factor), max(1, height // factor))
+        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_CONSTANT)
+    slow = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
+    if factor > 1:
+        slow = cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR)
+    stack[..., :3] -= slow * stack[..., 6:]
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """Pairs in the order of samples; one colour and one trust a pair and level."""
+class Projection:
+    """A mesh in every view of a level."""
 
-    starts: Array  # [S + 1] int32
-    camera: Array  # [P] int32
-    colours: list[Array]  # a level: [P, 3] float32
-    trust: list[Array]  # a level: [P] float32
+    camera_space: Array  # [K, V, 3] float32
+    pixels: Array  # [K, V, 2] float32
+    ids: Array  # [P] int32
+    depth: Array  # [P] float32
+
+    @property
+    def vertex_depth(self) -> Array:
+        """Depth of the vertices.  # [K, V] float32."""
+        return np.ascontiguousarray(self.camera_space[..., 2])
 
 
-def remember(
-    surface: Surface,
-    vertices: Array,
-    maps: DepthMaps,
-    levels: list[LevelCameras],
-    images: list[Array],
-    reaches: list[float],
-    grazing: float,
-) -> Appearance:
-    """Look at the reference frame: `vertices` [V, 3] with its pyramid `images`."""
-    points = surface.positions(vertices)
-    _, normals = surface.normals(vertices)
-    count, cameras = len(points), len(levels[0].sizes)
-    starts = np.arange(count + 1, dtype=np.int32) * cameras
-    camera = np.tile(np.arange(cameras, dtype=np.int32), count)
-    weight = pair_visibility(maps, points, normals, starts, camera, min(reaches), grazing)
-    weight *= np.repeat(1.0 - surface.ignored, cameras)
-    kept = weight > LEAST_WEIGHT
-    camera = camera[kept]
-    starts = np.concatenate([[0], np.cumsum(kept.reshape(count, cameras).sum(1))]).astype(np.int32)
-    ignored = np.repeat(surface.ignored, np.diff(starts))
-    colours, trust = [], []
-    for level, image, reach in zip(levels, images, reaches, strict=True):
-        colour = np.empty((len(camera), 3), np.float32)
-        sample_colours(
-            points, starts, camera, level.rotations, level.translations, level.intrinsics, level.sizes, level.offsets,
-            image, colour,
+def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projection:
+    """Rasterise the mesh at `vertices` [V, 3] in every view."""
+    points = np.matmul(vertices, level.rotations.transpose(0, 2, 1)) + level.translations[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = points[..., :2] / points[..., 2:] * level.intrinsics[:, None, :2] + level.intrinsics[:, None, 2:]
+    points, pixels = points.astype(np.float32), pixels.astype(np.float32)
+    ids, depth = rasterise_views(pixels, np.ascontiguousarray(points[..., 2]), triangles, level.sizes, level.offsets)
+    return Projection(points, pixels, ids, depth)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The plates of a frame held against the reference, at one level."""
+
+    pixels: Array  # [N] int32: the pixels that were compared
+    residual: Array  # [P] float32, at `pixels`; NaN where too little was known around
+    slope: Array  # [P] float32, at `pixels`: colour a pixel
+    triangles: Array  # [T] bool: what was seen
+    hessian: Array  # [T, 6, 6]
+    gradient: Array  # [T, 3, 3]
+
+
+class Memory:
+    """The reference frame at one level, with the level's buffers."""
+
+    def __init__(self, surface: Surface, level: LevelCameras, vertices: Array, image: Array):
+        """Remember `image` [P, 3] of the mesh at `vertices` [V, 3]."""
+        self.surface, self.level, self.image = surface, level, image
+        self.projection = project(vertices, surface.triangles, level)
+        depth = np.median(self.projection.vertex_depth, axis=1)
+        self.tolerance = surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
+        count, triangles = level.pixels, len(surface.triangles)
+        self._barycentric = np.zeros((count, 3), np.float32)
+        self._stack = np.empty((count, 7), np.float32)
+        self._residual, self._slope = np.empty(count, np.float32), np.empty(count, np.float32)
+        self._starts, self._members = np.zeros(triangles + 1, np.int32), np.empty(count, np.int32)
+        self._hessian, self._gradient = np.empty((triangles, 6, 6)), np.empty((triangles, 3, 3))
+
+    def read(self, vertices: Array, image: Array, scale: float) -> Reading:
+        """Hold `image` [P, 3] against the memory drawn at `vertices` [V, 3], and linearise.
+
+        The arrays of the result are buffers that the next call overwrites.
+        """
+        s, level = self.surface, self.level
+        now = project(vertices, s.triangles, level)
+        depth = now.vertex_depth
+        compare(
+            now.pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
+            level.intrinsics, now.ids, image, self.image, self.projection.depth, self.tolerance, self._barycentric,
+            self._stack,
         )  # fmt: skip
-        seen = pair_visibility(maps, points, normals, starts, camera, reach, grazing) * (1.0 - ignored)
-        seen[~np.isfinite(colour).all(axis=1)] = 0.0
-        colours.append(np.nan_to_num(colour))
-        trust.append(seen.astype(np.float32))
-    return Appearance(starts, camera, colours, trust)
+        list_pixels(now.ids, self._stack, self._starts, self._members)
+        self._blur(now.ids)
+        normal_equations(
+            self._starts, self._members, level.camera_of, s.triangles, depth, self._barycentric, level.rotations,
+            level.intrinsics, level.sizes, level.offsets, self._stack, scale, self._hessian, self._gradient,
+            self._residual, self._slope,
+        )  # fmt: skip
+        members = self._members[: self._starts[-1]]
+        seen = np.diff(self._starts) > 0
+        return Reading(members, self._residual, self._slope, seen, self._hessian, self._gradient)
+
+    def _blur(self, ids: Array) -> None:
+        """Blur the stack in place, each camera inside the rectangle where the mesh is."""
+        margin = int(np.ceil(3 * self.level.blur)) + 1
+
+        def work(k: int) -> None:
+            seen = self.level.view(ids, k) >= 0
+            rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+            if not len(rows):
+                return
+            stack = self.level.view(self._stack, k)
+            part = stack[
+                max(0, rows[0] - margin) : rows[-1] + margin + 1, max(0, columns[0] - margin) : columns[-1] + margin + 1
+            ]
+            part[:] = cv2.GaussianBlur(part, (0, 0), self.level.blur, borderType=cv2.BORDER_CONSTANT)
+            _subtract_shading(part, SHADING * self.level.blur)
+
+        list(_THREADS.map(work, range(len(self.level.sizes))))

@@ -1,9 +1,9 @@
-"""The tracker's hot loops over surface samples, in numba: look at the plates, and form the normal equations.
+"""The tracker's hot loops, in numba: draw the remembered face where the mesh now is, and form the normal equations.
 
-Each has a slow plain twin in tests/core/twins.py. Threads share the work by triangle or by camera, and every sum has
-one owner and one order: the same input gives the same bits on any number of threads.
+Each has a slow plain twin in tests/core/twins.py. Threads share the work by triangle, by vertex or by rows of pixels,
+and every sum has one owner and one order: the same input gives the same bits on any number of threads.
 
-Names: V vertices, T triangles, S samples, K cameras, P pairs (a sample and a camera that saw it in the reference).
+Names: V vertices, T triangles, K cameras, P pixels of all cameras together (flat buffers, see pyramid.LevelCameras).
 """
 
 from __future__ import annotations
@@ -11,167 +11,174 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-jit = nb.njit(parallel=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy")
+jit = nb.njit(
+    parallel=True, cache=True, nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy"
+)
 inline = nb.njit(inline="always", fastmath=True, error_model="numpy")
-
-
-@inline
-def _smoothstep(x):
-    x = min(1.0, max(0.0, x))
-    return x * x * (3.0 - 2.0 * x)
-
-
-@inline
-def _project(point, k, rotations, translations):
-    """A world point in camera k's space."""
-    x = translations[k, 0]
-    y = translations[k, 1]
-    z = translations[k, 2]
-    for d in range(3):
-        x += rotations[k, 0, d] * point[d]
-        y += rotations[k, 1, d] * point[d]
-        z += rotations[k, 2, d] * point[d]
-    return x, y, z
+_BANDS = 8  # bands of rows a camera, to share the work evenly
 
 
 @jit
-def see_pairs(
-    points,  # [S, 3] float64, world
-    normals,  # [S, 3] float64, unit length
-    pair_starts,  # [S + 1] int32
-    pair_camera,  # [P] int32
-    rotations,  # [K, 3, 3]
-    translations,  # [K, 3]
-    centres,  # [K, 3]
-    intrinsics,  # [K, 4]
+def compare(
+    pixels,  # [K, V, 2] float32: where the vertices now are in the pictures
+    depth,  # [K, V] float32
+    remembered,  # [K, V, 3] float32: where they were in the reference frame, in each camera's space
+    triangles,  # [T, 3] int32
+    looks,  # [T] float32: 0 where the artist said not to look
     sizes,  # [K, 2] int64
     offsets,  # [K] int64
-    depth,  # [pixels] float32, the z-buffers
-    distance,  # [pixels] float32: pixels to the nearest occluding edge
-    reach,  # pixels: nearer than this to an occluding edge, the plate is mixed with what lies behind
-    tolerance,  # world units: how far behind the z-buffer a sample may lie and still be seen
-    grazing,  # cosine under which nothing is looked at
-    weight,  # out [P] float32: 0 not seen .. 1 seen squarely
+    intrinsics,  # [K, 4] float64
+    ids,  # [P] int32: the triangle now seen at each pixel
+    plate,  # [P, 3] float32: this frame
+    reference,  # [P, 3] float32: the reference frame
+    reference_depth,  # [P] float32: its z-buffer
+    tolerance,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
+    barycentric,  # out [P, 3] float32, perspective-correct
+    stack,  # out [P, 7] float32: mask * (plate - drawn), mask * (plate + drawn) / 2, mask
 ):
-    """How well a camera sees a sample: visibility by z-buffer, angle, distance from occluding edges."""
-    for s in nb.prange(points.shape[0]):
-        for i in range(pair_starts[s], pair_starts[s + 1]):
-            k = pair_camera[i]
-            weight[i] = 0.0
-            dx = centres[k, 0] - points[s, 0]
-            dy = centres[k, 1] - points[s, 1]
-            dz = centres[k, 2] - points[s, 2]
-            cosine = (dx * normals[s, 0] + dy * normals[s, 1] + dz * normals[s, 2]) / np.sqrt(
-                dx * dx + dy * dy + dz * dz
-            )
-            if not cosine > grazing:
-                continue
-            x, y, z = _project(points[s], k, rotations, translations)
-            if z <= 0:
-                continue
-            column = int(np.floor(intrinsics[k, 0] * x / z + intrinsics[k, 2]))
-            row = int(np.floor(intrinsics[k, 1] * y / z + intrinsics[k, 3]))
-            if column < 1 or row < 1 or column >= sizes[k, 1] - 1 or row >= sizes[k, 0] - 1:
-                continue
-            pixel = offsets[k] + row * sizes[k, 1] + column
-            if z > depth[pixel] + tolerance:
-                continue
-            weight[i] = _smoothstep(distance[pixel] / reach) * _smoothstep((cosine - grazing) / (0.8 - grazing))
+    """Draw what each camera remembers onto the mesh where it now is, and hold it against the plate.
+
+    Every pixel is followed to its point on the surface, to where that point was in the reference frame, and to the
+    colour the same camera saw there. Where the reference did not see the point, the mask is 0.
+    """
+    for job in nb.prange(sizes.shape[0] * _BANDS):
+        k = job // _BANDS
+        band = job % _BANDS
+        height = sizes[k, 0]
+        width = sizes[k, 1]
+        for row in range(band * height // _BANDS, (band + 1) * height // _BANDS):
+            for column in range(width):
+                p = offsets[k] + row * width + column
+                for c in range(7):
+                    stack[p, c] = 0.0
+                t = ids[p]
+                if t < 0 or looks[t] <= 0:
+                    continue
+                a = triangles[t, 0]
+                b = triangles[t, 1]
+                c_ = triangles[t, 2]
+                px = column + np.float32(0.5)
+                py = row + np.float32(0.5)
+                x2 = pixels[k, c_, 0]
+                y2 = pixels[k, c_, 1]
+                ax = pixels[k, a, 0] - x2
+                ay = pixels[k, a, 1] - y2
+                bx = pixels[k, b, 0] - x2
+                by = pixels[k, b, 1] - y2
+                inv = 1.0 / (ax * by - bx * ay)
+                w0 = ((px - x2) * by - (py - y2) * bx) * inv
+                w1 = ((py - y2) * ax - (px - x2) * ay) * inv
+                w0, w1, w2 = w0 / depth[k, a], w1 / depth[k, b], (1.0 - w0 - w1) / depth[k, c_]
+                inv = 1.0 / (w0 + w1 + w2)
+                w0 *= inv
+                w1 *= inv
+                w2 *= inv
+                barycentric[p, 0] = w0
+                barycentric[p, 1] = w1
+                barycentric[p, 2] = w2
+                z = w0 * remembered[k, a, 2] + w1 * remembered[k, b, 2] + w2 * remembered[k, c_, 2]
+                if not z > 0:
+                    continue
+                x = w0 * remembered[k, a, 0] + w1 * remembered[k, b, 0] + w2 * remembered[k, c_, 0]
+                y = w0 * remembered[k, a, 1] + w1 * remembered[k, b, 1] + w2 * remembered[k, c_, 1]
+                u = intrinsics[k, 0] * x / z + intrinsics[k, 2] - 0.5
+                v = intrinsics[k, 1] * y / z + intrinsics[k, 3] - 0.5
+                if not (u >= 1 and v >= 1 and u < width - 2 and v < height - 2):
+                    continue
+                iu = int(u)
+                iv = int(v)
+                q = offsets[k] + iv * width + iu
+                if (
+                    abs(reference_depth[q] - z) > tolerance
+                    or abs(reference_depth[q + 1] - z) > tolerance
+                    or abs(reference_depth[q + width] - z) > tolerance
+                    or abs(reference_depth[q + width + 1] - z) > tolerance
+                ):
+                    continue
+                total = 0.0
+                for c in range(3):
+                    total += plate[p, c]
+                    drawn = _cubic(reference, q, width, u - iu, v - iv, c)
+                    total += drawn
+                    stack[p, c] = looks[t] * (plate[p, c] - drawn)
+                    stack[p, 3 + c] = looks[t] * 0.5 * (plate[p, c] + drawn)
+                stack[p, 6] = looks[t]
+                if not abs(total) < 1e30:  # a plate is missing
+                    for c in range(7):
+                        stack[p, c] = 0.0
 
 
 @inline
-def _tap(image, base, width, u, v, c):
-    """Bilinear colour and its central-difference gradient at pixel index coordinates (u, v), channel c."""
-    iu = int(u)
-    iv = int(v)
-    fu = u - iu
-    fv = v - iv
-    p = base + iv * width + iu
-    a = image[p, c]
-    b = image[p + 1, c]
-    d = image[p + width, c]
-    e = image[p + width + 1, c]
-    top = a + fu * (b - a)
-    low = d + fu * (e - d)
-    value = top + fv * (low - top)
-    # central differences, bilinearly interpolated: half of (row or column after) minus (row or column before)
-    left = image[p - 1, c] + fv * (image[p + width - 1, c] - image[p - 1, c])
-    right = image[p + 2, c] + fv * (image[p + width + 2, c] - image[p + 2, c])
-    here = a + fv * (d - a)
-    there = b + fv * (e - b)
-    gx = 0.5 * ((1 - fu) * (there - left) + fu * (right - here))
-    above = image[p - width, c] + fu * (image[p - width + 1, c] - image[p - width, c])
-    below = image[p + 2 * width, c] + fu * (image[p + 2 * width + 1, c] - image[p + 2 * width, c])
-    gy = 0.5 * ((1 - fv) * (low - above) + fv * (below - top))
-    return value, gx, gy
+def _cubic_weights(f):
+    """Catmull-Rom weights of the four neighbours around a fraction `f` in 0..1 (Keys 1981, a = -1/2)."""
+    f2 = f * f
+    f3 = f2 * f
+    return -0.5 * f + f2 - 0.5 * f3, 1.0 - 2.5 * f2 + 1.5 * f3, 0.5 * f + 2.0 * f2 - 1.5 * f3, 0.5 * f3 - 0.5 * f2
 
 
 @inline
-def _value(image, base, width, u, v, c):
-    """Bilinear colour at pixel index coordinates (u, v), channel c."""
-    iu = int(u)
-    iv = int(v)
-    fu = u - iu
-    fv = v - iv
-    p = base + iv * width + iu
-    top = image[p, c] + fu * (image[p + 1, c] - image[p, c])
-    low = image[p + width, c] + fu * (image[p + width + 1, c] - image[p + width, c])
-    return top + fv * (low - top)
+def _cubic(image, q, width, fu, fv, c):
+    """Cubic interpolation of channel c at fractions (fu, fv) right of and below pixel q."""
+    a0, a1, a2, a3 = _cubic_weights(fu)
+    b0, b1, b2, b3 = _cubic_weights(fv)
+    r = q - width - 1
+    total = b0 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    r += width
+    total += b1 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    r += width
+    total += b2 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    r += width
+    total += b3 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    return total
 
 
-@jit
-def sample_colours(
-    points,  # [S, 3] float64
-    pair_starts,  # [S + 1] int32
-    pair_camera,  # [P] int32
-    rotations,
-    translations,
-    intrinsics,
-    sizes,
-    offsets,
-    image,  # [pixels, 3] float32
-    colour,  # out [P, 3] float32; NaN where the plate is missing or the sample leaves it
+@nb.njit(cache=True, nogil=True)
+def list_pixels(
+    ids,  # [P] int32
+    stack,  # [P, 7] float32: the last channel is the mask
+    starts,  # out [T + 1] int32
+    pixels,  # out [P] int32: the pixels of each triangle, ascending
 ):
-    """What each camera shows at each sample."""
-    for s in nb.prange(points.shape[0]):
-        for i in range(pair_starts[s], pair_starts[s + 1]):
-            k = pair_camera[i]
-            x, y, z = _project(points[s], k, rotations, translations)
-            u = intrinsics[k, 0] * x / z + intrinsics[k, 2] - 0.5
-            v = intrinsics[k, 1] * y / z + intrinsics[k, 3] - 0.5
-            inside = z > 0 and u >= 1 and v >= 1 and u < sizes[k, 1] - 2 and v < sizes[k, 0] - 2
-            for c in range(3):
-                colour[i, c] = _value(image, offsets[k], sizes[k, 1], u, v, c) if inside else np.nan
+    """For each triangle the pixels that compare it (counting sort)."""
+    starts[:] = 0
+    for p in range(ids.shape[0]):
+        if ids[p] >= 0 and stack[p, 6] > 0:
+            starts[ids[p] + 1] += 1
+    for t in range(starts.shape[0] - 1):
+        starts[t + 1] += starts[t]
+    for p in range(ids.shape[0]):
+        if ids[p] >= 0 and stack[p, 6] > 0:
+            pixels[starts[ids[p]]] = p
+            starts[ids[p]] += 1
+    for t in range(starts.shape[0] - 1, 0, -1):
+        starts[t] = starts[t - 1]
+    starts[0] = 0
 
 
 @jit
 def normal_equations(
-    vertices,  # [V, 3] float64
+    starts,  # [T + 1] int32
+    members,  # [P] int32: the pixels of each triangle
+    camera_of,  # [P] int16
     triangles,  # [T, 3] int32
-    starts,  # [T + 1] int32: samples of a triangle
-    barycentric,  # [S, 3] float32
-    pair_starts,  # [S + 1] int32
-    pair_camera,  # [P] int32
-    pair_weight,  # [P] float32: how far the reference and this frame both trust this pair
-    colour,  # [P, 3] float32: the reference
-    gain,  # [K, 3] float32: this frame's colours are gain * reference + offset
-    offset,  # [K, 3] float32
-    rotations,
-    translations,
-    intrinsics,
-    sizes,
-    offsets,
-    image,  # [pixels, 3] float32
-    scale,  # robust scale of a colour difference: beyond it a sample counts less and less
+    depth,  # [K, V] float32
+    barycentric,  # [P, 3] float32
+    rotations,  # [K, 3, 3] float64
+    intrinsics,  # [K, 4] float64
+    sizes,  # [K, 2] int64
+    offsets,  # [K] int64
+    stack,  # [P, 7] float32: `compare`'s, blurred
+    scale,  # robust scale of a colour difference: beyond it a pixel counts less and less
     hessian,  # out [T, 6, 6] float64: corner pairs 00 11 22 01 12 20 x symmetric 3x3 (xx xy xz yy yz zz)
-    gradient,  # out [T, 3, 3] float64: vertex x axis
-    residual,  # out [P] float32: length of the colour difference, NaN where the pair was not seen
-    slope,  # out [P] float32: length of the image gradient, colour a pixel of this level
+    gradient,  # out [T, 3, 3] float64: corner x axis
+    residual,  # out [P] float32: length of the colour difference, only at members
+    slope,  # out [P] float32: length of the image gradient, colour a pixel, only at members
 ):
-    """Photometric normal equations J'WJ and J'Wr of sum_p w rho(I(pi(x_p)) - c_p), summed by triangle.
+    """Photometric normal equations J'WJ and J'Wr of sum_p w rho(D_p / M_p), summed by triangle.
 
-    rho is Geman-McClure with the colour difference taken over the three channels together, so that a tooth that
-    appears is one outlier, not three. Gauss-Newton with iteratively reweighted least squares.
+    D is the blurred masked difference, M the blurred mask, so that nothing outside the mask leaks in: at the true
+    surface D is zero however much is blurred. The image slope is that of the mean of plate and drawing (efficient
+    second-order minimisation, Benhimane and Malis 2004). rho is Geman-McClure over the three channels together.
     """
     for t in nb.prange(triangles.shape[0]):
         for m in range(6):
@@ -180,73 +187,65 @@ def normal_equations(
         for m in range(3):
             for n in range(3):
                 gradient[t, m, n] = 0.0
-        point = np.empty(3)
-        for s in range(starts[t], starts[t + 1]):
-            if pair_starts[s] == pair_starts[s + 1]:
+        for j in range(starts[t], starts[t + 1]):
+            p = members[j]
+            k = camera_of[p]
+            width = sizes[k, 1]
+            row = (p - offsets[k]) // width
+            column = (p - offsets[k]) - row * width
+            residual[p] = np.nan
+            if column < 1 or row < 1 or column >= width - 1 or row >= sizes[k, 0] - 1:
                 continue
-            for d in range(3):
-                point[d] = (
-                    barycentric[s, 0] * vertices[triangles[t, 0], d]
-                    + barycentric[s, 1] * vertices[triangles[t, 1], d]
-                    + barycentric[s, 2] * vertices[triangles[t, 2], d]
-                )
-            hxx = hxy = hxz = hyy = hyz = hzz = bx = by = bz = 0.0
-            for i in range(pair_starts[s], pair_starts[s + 1]):
-                residual[i] = np.nan
-                slope[i] = 0.0
-                if not pair_weight[i] > 0:
-                    continue
-                k = pair_camera[i]
-                x, y, z = _project(point, k, rotations, translations)
-                if z <= 0:
-                    continue
-                fx = intrinsics[k, 0] / z
-                fy = intrinsics[k, 1] / z
-                u = fx * x + intrinsics[k, 2] - 0.5
-                v = fy * y + intrinsics[k, 3] - 0.5
-                if not (u >= 1 and v >= 1 and u < sizes[k, 1] - 3 and v < sizes[k, 0] - 3):
-                    continue
-                axx = axy = ayy = rx = ry = square = 0.0
-                for c in range(3):
-                    value, gx, gy = _tap(image, offsets[k], sizes[k, 1], u, v, c)
-                    r = value - (gain[k, c] * colour[i, c] + offset[k, c])
-                    square += r * r
-                    axx += gx * gx
-                    axy += gx * gy
-                    ayy += gy * gy
-                    rx += gx * r
-                    ry += gy * r
-                if not square < np.inf:
-                    continue
-                residual[i] = np.sqrt(square)
-                slope[i] = np.sqrt(axx + ayy)
-                robust = scale * scale / (scale * scale + square)
-                w = pair_weight[i] * robust * robust
-                # rows of d(u, v)/d(world point)
-                ux = fx * (rotations[k, 0, 0] - x / z * rotations[k, 2, 0])
-                uy = fx * (rotations[k, 0, 1] - x / z * rotations[k, 2, 1])
-                uz = fx * (rotations[k, 0, 2] - x / z * rotations[k, 2, 2])
-                vx = fy * (rotations[k, 1, 0] - y / z * rotations[k, 2, 0])
-                vy = fy * (rotations[k, 1, 1] - y / z * rotations[k, 2, 1])
-                vz = fy * (rotations[k, 1, 2] - y / z * rotations[k, 2, 2])
-                px = w * (axx * ux + axy * vx)
-                py = w * (axx * uy + axy * vy)
-                pz = w * (axx * uz + axy * vz)
-                qx = w * (axy * ux + ayy * vx)
-                qy = w * (axy * uy + ayy * vy)
-                qz = w * (axy * uz + ayy * vz)
-                hxx += px * ux + qx * vx
-                hxy += px * uy + qx * vy
-                hxz += px * uz + qx * vz
-                hyy += py * uy + qy * vy
-                hyz += py * uz + qy * vz
-                hzz += pz * uz + qz * vz
-                bx += w * (rx * ux + ry * vx)
-                by += w * (rx * uy + ry * vy)
-                bz += w * (rx * uz + ry * vz)
-            b0 = barycentric[s, 0]
-            b1 = barycentric[s, 1]
-            b2 = barycentric[s, 2]
+            mask = stack[p, 6]
+            left, right, above, below = stack[p - 1, 6], stack[p + 1, 6], stack[p - width, 6], stack[p + width, 6]
+            least = 0.05
+            if mask < least or left < least or right < least or above < least or below < least:
+                continue
+            axx = axy = ayy = rx = ry = square = 0.0
+            for c in range(3):
+                r = stack[p, c] / mask
+                gx = 0.5 * (stack[p + 1, 3 + c] / right - stack[p - 1, 3 + c] / left)
+                gy = 0.5 * (stack[p + width, 3 + c] / below - stack[p - width, 3 + c] / above)
+                square += r * r
+                axx += gx * gx
+                axy += gx * gy
+                ayy += gy * gy
+                rx += gx * r
+                ry += gy * r
+            residual[p] = np.sqrt(square)
+            slope[p] = np.sqrt(axx + ayy)
+            robust = scale * scale / (scale * scale + square)
+            w = mask * robust * robust
+            b0 = barycentric[p, 0]
+            b1 = barycentric[p, 1]
+            b2 = barycentric[p, 2]
+            z = b0 * depth[k, triangles[t, 0]] + b1 * depth[k, triangles[t, 1]] + b2 * depth[k, triangles[t, 2]]
+            xz = (column + 0.5 - intrinsics[k, 2]) / intrinsics[k, 0]
+            yz = (row + 0.5 - intrinsics[k, 3]) / intrinsics[k, 1]
+            fx = intrinsics[k, 0] / z
+            fy = intrinsics[k, 1] / z
+            # rows of d(u, v)/d(world point)
+            ux = fx * (rotations[k, 0, 0] - xz * rotations[k, 2, 0])
+            uy = fx * (rotations[k, 0, 1] - xz * rotations[k, 2, 1])
+            uz = fx * (rotations[k, 0, 2] - xz * rotations[k, 2, 2])
+            vx = fy * (rotations[k, 1, 0] - yz * rotations[k, 2, 0])
+            vy = fy * (rotations[k, 1, 1] - yz * rotations[k, 2, 1])
+            vz = fy * (rotations[k, 1, 2] - yz * rotations[k, 2, 2])
+            px = w * (axx * ux + axy * vx)
+            py = w * (axx * uy + axy * vy)
+            pz = w * (axx * uz + axy * vz)
+            qx = w * (axy * ux + ayy * vx)
+            qy = w * (axy * uy + ayy * vy)
+            qz = w * (axy * uz + ayy * vz)
+            hxx = px * ux + qx * vx
+            hxy = px * uy + qx * vy
+            hxz = px * uz + qx * vz
+            hyy = py * uy + qy * vy
+            hyz = py * uz + qy * vz
+            hzz = pz * uz + qz * vz
+            bx = w * (rx * ux + ry * vx)
+            by = w * (rx * uy + ry * vy)
+            bz = w * (rx * uz + ry * vz)
             for m in range(6):
                 share = b0 * b0
                 if m == 1:
@@ -266,9 +265,9 @@ def normal_equations(
                 hessian[t, m, 4] += share * hyz
                 hessian[t, m, 5] += share * hzz
             for m in range(3):
-                gradient[t, m, 0] += barycentric[s, m] * bx
-                gradient[t, m, 1] += barycentric[s, m] * by
-                gradient[t, m, 2] += barycentric[s, m] * bz
+                gradient[t, m, 0] += barycentric[p, m] * bx
+                gradient[t, m, 1] += barycentric[p, m] * by
+                gradient[t, m, 2] += barycentric[p, m] * bz
 
 
 @jit

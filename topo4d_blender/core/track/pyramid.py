@@ -1,4 +1,4 @@
-"""The scale space of one frame: every plate blurred to each level, coarse ones stored small.
+"""The plates of one frame at the sizes the stages work at: a stage that blurs much works on small pictures.
 
 All plates of a level share one flat buffer, so that cameras of different sizes go through one kernel call.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from ..capture import Camera
 
 Array = np.ndarray
-KEPT_BLUR = 1.4  # a level is halved in size while its blur stays above this many pixels: nothing is lost by it
+KEPT_BLUR = 1.4  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class LevelCameras:
     rotations: Array  # [K, 3, 3] float64
     translations: Array  # [K, 3] float64
     centres: Array  # [K, 3] float64
+    camera_of: Array  # [pixels] int16: the camera that each pixel belongs to
     blur: float  # sigma in pixels of this level
 
     @property
@@ -67,6 +68,7 @@ def level_cameras(cameras: tuple[Camera, ...], blurs: list[float], scales: list[
                 rotations=np.stack([c.rotation for c in cameras]).astype(np.float64),
                 translations=np.stack([c.translation for c in cameras]).astype(np.float64),
                 centres=np.stack([c.centre for c in cameras]).astype(np.float64),
+                camera_of=np.repeat(np.arange(len(cameras), dtype=np.int16), counts),
                 blur=blur / 2**halvings,
             )
         )
@@ -82,35 +84,25 @@ def shrink_plate(plate: Array, scale: int) -> Array:
     return plate.astype(np.float32) / top
 
 
-def _build_level(plate: Array, level: LevelCameras, k: int, reached: float) -> tuple[Array, float]:
-    """From a plate [H, W, 3] float32 already blurred by `reached` pixels to camera `k`'s image of `level`.
-
-    Gaussians add in squares, so each level is made from the finer one. Returns the image and its blur in own pixels.
-    """
-    scale = plate.shape[1] / level.sizes[k, 1]
-    missing = np.sqrt(max(0.0, (level.blur * scale) ** 2 - reached**2))
-    if missing > 0.05:
-        plate = cv2.GaussianBlur(plate, (0, 0), missing, borderType=cv2.BORDER_REPLICATE)
-    if scale > 1:
-        height, width = level.sizes[k]
-        plate = cv2.resize(plate, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-    return plate, level.blur
-
-
 def build_pyramid(plates: list[Array | None], levels: list[LevelCameras]) -> list[Array]:
-    """Every plate at every level; `levels` from coarse to fine.
+    """Every plate at every level's size.
 
     `plates` are float32 [H, W, 3] at working size, None where the camera has no plate of this frame (NaN inside).
-    Returns one buffer [pixels, 3] float32 a level, in the order of `levels`.
+    Returns one buffer [pixels, 3] float32 a level; levels of one size share a buffer.
     """
-    buffers = [np.empty((level.pixels, 3), np.float32) for level in levels]
-    for k, plate in enumerate(plates):
-        reached = 0.0
-        for level, buffer in zip(reversed(levels), reversed(buffers), strict=True):
-            view = level.view(buffer, k)
+    buffers: dict[tuple, Array] = {}
+    for level in levels:
+        key = tuple(level.sizes.ravel())
+        if key in buffers:
+            continue
+        buffers[key] = np.empty((level.pixels, 3), np.float32)
+        for k, plate in enumerate(plates):
+            view = level.view(buffers[key], k)
+            height, width = view.shape[:2]
             if plate is None:
                 view[:] = np.nan
-                continue
-            plate, reached = _build_level(plate, level, k, reached)
-            view[:] = plate
-    return buffers
+            elif plate.shape[:2] == (height, width):
+                view[:] = plate
+            else:
+                cv2.resize(plate, (width, height), dst=view, interpolation=cv2.INTER_AREA)
+    return [buffers[tuple(level.sizes.ravel())] for level in levels]

@@ -14,13 +14,11 @@ class TrackSettings:
     finest_blur: float = 0.7  # pixels of a plate at working size: sigma of the sharpest stage
     coarsest_blur: float = 0.045  # of the head's radius: sigma of the surface's first stage
     rigid_blur: float = 0.09  # of the head's radius: sigma of the stage that moves the whole head
-    iterations: int = 3  # Gauss-Newton steps a stage
+    iterations: int = 4  # Gauss-Newton steps a stage
     stiffness: float = 1e4  # bending against the plates, where the blur is as wide as an edge is long
     rest: float = 0.05  # bending against the template, relative to bending against the previous frame
     prediction: float = 0.5  # share of the last frame's motion that the next frame begins with
-    sample_spacing: float = 1.5  # pixels between surface samples, at working size
-    working_pixels: int = 1_000_000  # plates larger than this are tracked at a reduced size
-    grazing_cosine: float = 0.25  # a surface seen flatter than this is not looked at
+    working_pixels: int = 400_000  # plates larger than this are tracked at a reduced size
 
     @classmethod
     def from_dict(cls, values: dict) -> TrackSettings:
@@ -58,4 +56,4 @@ def plan_stages(settings: TrackSettings, pixel: float, edge: float, radius: floa
         blurs.append(2 * blurs[-1])
     rigid = max(settings.rigid_blur * radius / pixel, blurs[-1])
     surface = [Stage(blur, bend(blur), settings.iterations) for blur in reversed(blurs)]
-    return (Stage(rigid, 0.0, settings.iterations + 1, rigid=True), *surface)
+    return (Stage(rigid, 0.0, settings.iterations, rigid=True), *surface)

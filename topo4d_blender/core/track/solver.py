@@ -1,56 +1,42 @@
 """Solves one frame: a rigid motion of the head first, then the surface, from blurred plates to sharp ones.
 
-Energy over vertices V, at one level of the scale space:
+Energy over vertices V, at one stage:
 
-    sum_p w_p rho(I(pi(x_p(V))) - c_p)  +  stiffness (|L (V - B)|^2 + rest |L (V - R)|^2)
+    sum_p M_p rho(D_p(V) / M_p)  +  stiffness (|L (V - B)|^2 + rest |L (V - R)|^2)
 
-c_p is what the pair's camera saw at the pair's sample in the reference, rho Geman-McClure, L the uniform graph
+D is the difference between the plates and the reference frame drawn on the mesh where it now is, blurred under the
+mask M of what the reference saw and rid of slow shading (see `appearance`); rho is Geman-McClure, L the uniform graph
 Laplacian, B the previous frame moved rigidly to this one, R the template likewise. Gauss-Newton, all cameras at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..capture import Camera
 from ..template import Template
-from .appearance import Appearance, remember
-from .kernels import normal_equations
+from .appearance import Memory, Reading
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
 from .rigid import align, rigid_step
 from .settings import TrackSettings, plan_stages
 from .surface import build_surface
 from .system import MeshSystem
-from .visibility import DepthMaps, pair_visibility, render_depth
 
 Array = np.ndarray
-LEAST_SCALE = 0.02  # no colour difference below this (of full scale) is ever called an outlier
-CLEAR = 1.5  # an occluding edge mixes into a plate within this many sigmas of the blur
+LEAST_SCALE = 0.05  # no colour difference below this (of full scale) is ever called an outlier
 
 
-@dataclass
-class Linearisation:
-    """Buffers of `kernels.normal_equations`, reused from step to step."""
-
-    hessian: Array  # [T, 6, 6]
-    gradient: Array  # [T, 3, 3]
-    residual: Array  # [P]
-    slope: Array  # [P]
-    weight: Array  # [P]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Solution:
     """One solved frame."""
 
     vertices: Array  # [V, 3]
-    residual_px: Array  # [K] robust RMS residual of each camera at the finest level, pixels of the working plates
-    seen: float  # share of the surface's reference samples that at least one camera saw
+    residual_px: Array  # [K] robust RMS residual of each camera at the finest stage, pixels of the working plates
+    seen: float  # share of the reference's visible triangles that some camera compared in this frame
     iterations: int
-    step: float = field(default=0.0)  # length of the last step, median over vertices, relative to the edge length
 
 
 class FrameSolver:
@@ -59,74 +45,34 @@ class FrameSolver:
     def __init__(self, template: Template, cameras: tuple[Camera, ...], settings: TrackSettings):
         """Prepare for `template` seen by `cameras` (no lens distortion)."""
         self.settings = settings
+        self.surface = build_surface(template)
         self.scales = [working_scale(c, settings.working_pixels) for c in cameras]
         pixel = pixel_length(template.vertices, cameras, self.scales)
-        self.surface = build_surface(template, settings.sample_spacing * pixel)
         arm = template.vertices - template.vertices.mean(axis=0)
         radius = float(np.sqrt((arm**2).sum(axis=1).mean()))
         self.stages = plan_stages(settings, pixel, self.surface.edge_length, radius)
         self.levels: list[LevelCameras] = level_cameras(cameras, [s.blur for s in self.stages], self.scales)
-        self.finest = level_cameras(cameras, [0.5], self.scales)[0]  # z-buffers are made at full working size
-        self.reaches = [CLEAR * max(s.blur, 1.0) for s in self.stages]
         self.system = MeshSystem(self.surface)
-        self.appearance: Appearance | None = None
+        self.memory: list[Memory] = []
+        self.visible = np.zeros(0, bool)  # [T] what the reference saw
 
     def pyramid(self, plates: list[Array | None]) -> list[Array]:
-        """All levels of a frame's plates (float32, working size)."""
+        """The plates of a frame (float32, working size) for every stage."""
         return build_pyramid(plates, self.levels)
 
-    def depth(self, vertices: Array) -> DepthMaps:
-        """Z-buffers of the mesh at `vertices`."""
-        return render_depth(vertices, self.surface.triangles, self.finest, self.surface.edge_length)
+    def remember(self, vertices: Array, images: list[Array]) -> float:
+        """Take `vertices` [V, 3] and their plates as the reference; returns the share of triangles any camera sees.
 
-    def remember(self, vertices: Array, images: list[Array]) -> Appearance:
-        """Take `vertices` [V, 3] and their plates as the reference."""
-        self.appearance = remember(
-            self.surface,
-            vertices,
-            self.depth(vertices),
-            self.levels,
-            images,
-            self.reaches,
-            self.settings.grazing_cosine,
-        )
-        pairs, triangles = len(self.appearance.camera), len(self.surface.triangles)
-        self._lin = Linearisation(
-            np.empty((triangles, 6, 6)), np.empty((triangles, 3, 3)),
-            np.empty(pairs, np.float32), np.empty(pairs, np.float32), np.empty(pairs, np.float32),
-        )  # fmt: skip
-        # The factorisations are made here, from the reference alone, so that a resumed take gives the same bits.
-        for level, stage in enumerate(self.stages):
-            if not stage.rigid and len(self.appearance.camera):
-                self._linearise(vertices, level, images[level], self.appearance.trust[level], 1.0)
+        The systems' factorisations are made here, from the reference alone, so that a resumed take gives the same bits.
+        """
+        self.memory = [Memory(self.surface, lv, vertices, im) for lv, im in zip(self.levels, images, strict=True)]
+        for stage, memory, image in zip(self.stages, self.memory, images, strict=True):
+            reading = memory.read(vertices, image, 1.0)
+            self.visible = reading.triangles.copy()
+            if not stage.rigid and self.visible.any():
+                self.system.assemble(reading.hessian, reading.gradient)
                 self.system.prepare(stage.stiffness * (1 + self.settings.rest))
-        return self.appearance
-
-    def _trust(self, maps: DepthMaps, vertices: Array, level: int) -> Array:
-        """Weight of every pair: the geometric mean of the trust of the reference and of this frame.  # [P]."""
-        a = self.appearance
-        _, normals = self.surface.normals(vertices)
-        now = pair_visibility(
-            maps, self.surface.positions(vertices), normals, a.starts, a.camera, self.reaches[level],
-            self.settings.grazing_cosine,
-        )  # fmt: skip
-        return np.sqrt(now * a.trust[level])
-
-    def _linearise(self, vertices: Array, level: int, image: Array, weight: Array, scale: float) -> None:
-        a, lin, cams, s = self.appearance, self._lin, self.levels[level], self.surface
-        gain = np.ones((len(cams.sizes), 3), np.float32)
-        normal_equations(
-            vertices, s.triangles, s.samples.starts, s.samples.barycentric, a.starts, a.camera, weight,
-            a.colours[level], gain, np.zeros_like(gain), cams.rotations, cams.translations, cams.intrinsics, cams.sizes,
-            cams.offsets, image, scale, lin.hessian, lin.gradient, lin.residual, lin.slope,
-        )  # fmt: skip
-        self.system.assemble(lin.hessian, lin.gradient)
-
-    def _scale(self) -> float:
-        """Robust scale for the next step: three sigmas by the median of the last residuals."""
-        r = self._lin.residual
-        r = r[np.isfinite(r)]
-        return max(LEAST_SCALE, 3 * 1.4826 * float(np.median(r))) if len(r) else LEAST_SCALE
+        return float(self.visible.mean())
 
     def solve(
         self,
@@ -143,24 +89,24 @@ class FrameSolver:
         rotation, shift = align(previous, guess)
         vertices, base = guess, previous @ rotation.T + shift
         iterations = 0
-        for level, (stage, image) in enumerate(zip(self.stages, images, strict=True)):
-            weight = self._trust(self.depth(vertices), vertices, level)
-            scale, step = 1.0, np.zeros_like(vertices)
+        for stage, memory, image in zip(self.stages, self.memory, images, strict=True):
+            scale = 1.0
             for _ in range(stage.iterations):
                 check()
-                self._linearise(vertices, level, image, weight, scale)
+                reading = memory.read(vertices, image, scale)
+                self.system.assemble(reading.hessian, reading.gradient)
                 unit = self.system.median_stiffness()
                 if unit == 0.0:
                     break
-                scale = self._scale()
+                scale = robust_scale(reading)
                 iterations += 1
                 if stage.rigid:
                     rotation, shift = rigid_step(self.system, vertices)
                     vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
-                    continue
-                step = self._surface_step(vertices, base, template, stage.stiffness * unit)
-                vertices = vertices + step
-        return self._judge(vertices, weight, scale, iterations, step)
+                else:
+                    vertices = vertices + self._surface_step(vertices, base, template, stage.stiffness * unit)
+        reading = self.memory[-1].read(vertices, images[-1], scale)
+        return self._judge(vertices, reading, scale, iterations)
 
     def _surface_step(self, vertices: Array, base: Array, template: Array, stiffness: float) -> Array:
         """One Gauss-Newton step of all vertices.  # [V, 3]."""
@@ -169,21 +115,29 @@ class FrameSolver:
         bend = self.surface.bending @ ((vertices - base) + self.settings.rest * (vertices - rest))
         return self.system.solve(stiffness * bend, stiffness * (1 + self.settings.rest))
 
-    def _judge(self, vertices: Array, weight: Array, scale: float, iterations: int, step: Array) -> Solution:
+    def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:
         """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
-        a, lin = self.appearance, self._lin
-        good = np.isfinite(lin.residual) & (weight > 0)
-        w = np.zeros(len(weight))
-        w[good] = weight[good] * (scale**2 / (scale**2 + lin.residual[good] ** 2)) ** 2
-        count = len(self.levels[0].sizes)
-        square = np.bincount(a.camera[good], (w * lin.residual**2)[good], count)
-        slope = np.bincount(a.camera[good], (w * lin.slope**2)[good], count)
+        level = self.levels[-1]
+        r, slope = reading.residual[reading.pixels], reading.slope[reading.pixels]
+        camera = level.camera_of[reading.pixels]
+        good = np.isfinite(r)
+        r, slope, camera = r[good], slope[good], camera[good]
+        w = (scale**2 / (scale**2 + r**2)) ** 2
+        count = len(level.sizes)
         with np.errstate(divide="ignore", invalid="ignore"):
-            residual = np.sqrt(2 * square / slope)
-        sample = np.repeat(np.arange(len(a.starts) - 1), np.diff(a.starts))
-        seen = np.unique(sample[good]).size / max(1, np.unique(sample).size)
-        length = float(np.median(np.linalg.norm(step, axis=1)) / self.surface.edge_length)
-        return Solution(vertices, residual, seen, iterations, length)
+            residual = np.sqrt(2 * np.bincount(camera, w * r**2, count) / np.bincount(camera, w * slope**2, count))
+        seen = float((reading.triangles & self.visible).sum() / max(1, self.visible.sum()))
+        return Solution(vertices, residual, seen, iterations)
+
+
+def robust_scale(reading: Reading) -> float:
+    """Scale of the next step's rho: six sigmas, by the median of these residuals.
+
+    So wide because a part of the face that is still misplaced (lips, after a fast jaw) must not pass for an outlier.
+    """
+    r = reading.residual[reading.pixels]
+    r = r[np.isfinite(r)]
+    return max(LEAST_SCALE, 6 * 1.4826 * float(np.median(r))) if len(r) else LEAST_SCALE
 
 
 def pixel_length(vertices: Array, cameras: tuple[Camera, ...], scales: list[int]) -> float:

@@ -99,8 +99,7 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
 
 def _look(solver: FrameSolver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
     """Remember the reference frame; refuse a template that no camera sees there, with a picture that shows it."""
-    seen = solver.remember(vertices, images)
-    if len(seen.camera):
+    if solver.remember(vertices, images) > 0:
         return
     from ..report.staging import draw_staging  # a picture only when it is needed
 
