@@ -12,8 +12,8 @@ def choose_cameras(parts: Sequence[str], names: Sequence[str], source: object) -
     """The `names` that `parts` choose, in the order of `names`.
 
     A part is a name, a pattern (*, ?, [abc]) or either of them behind a -, which leaves out; the order of parts does
-    not matter, and what is a name is no pattern. With nothing but parts that leave out, all others are chosen. Raises RequestError naming the capture's
-    `source` if a part names no camera or none is left.
+    not matter, and what is a name is no pattern. With nothing but parts that leave out, all others are chosen.
+    Raises RequestError naming the capture's `source` if a part names no camera or none is left.
     """
     wanted: set[str] = set()
     unwanted: set[str] = set()
