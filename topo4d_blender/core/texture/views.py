@@ -102,6 +102,8 @@ def add_plate(
     depth = homogeneous[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels = homogeneous[:, :2] / depth[:, None]
+    if not np.median(depth) > 0:  # the mesh lies behind this camera
+        return
     zbuf = depth_buffer(pixels, depth, triangles, int(width), int(height))
     focal = (views.cameras[k].fx + views.cameras[k].fy) / 2
     per_px = float(np.median(np.maximum(depth, 0))) / focal  # what a pixel spans at the mesh's distance

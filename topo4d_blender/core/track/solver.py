@@ -19,6 +19,7 @@ import numpy as np
 from ..capture import Camera
 from ..template import Template
 from .appearance import Memory, Reading
+from .carry import Carrier
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
 from .rigid import align, rigid_step
 from .settings import TrackSettings, plan_stages
@@ -53,6 +54,7 @@ class FrameSolver:
         self.stages = plan_stages(settings, pixel, self.surface.edge_length, radius)
         self.levels: list[LevelCameras] = level_cameras(cameras, [s.blur for s in self.stages], self.scales)
         self.system = MeshSystem(self.surface)
+        self.edges = template.edges
         self.memory: list[Memory] = []
         self.visible = np.zeros(0, bool)  # [T] what the reference saw
 
@@ -72,6 +74,8 @@ class FrameSolver:
             if not stage.rigid and self.visible.any():
                 self.system.assemble(reading.hessian, reading.gradient)
                 self.system.prepare(stage.stiffness * (1 + self.settings.rest))
+        if self.visible.any():
+            self.carry = Carrier(vertices, self.edges, self.system.relative_stiffness())
         return float(self.visible.mean())
 
     def solve(
@@ -105,6 +109,8 @@ class FrameSolver:
                     vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
                 else:
                     vertices = vertices + self._surface_step(vertices, base, template, stage.stiffness * unit)
+            if not stage.rigid:
+                vertices = self.carry(vertices)
         reading = self.memory[-1].read(vertices, images[-1], scale)
         return self._judge(vertices, reading, scale, iterations)
 

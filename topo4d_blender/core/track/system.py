@@ -54,6 +54,11 @@ class MeshSystem:
         seen = trace > 0
         return float(np.median(trace[seen])) if seen.any() else 0.0
 
+    def relative_stiffness(self) -> Array:
+        """Photometric stiffness of every vertex, relative to the median of those that are seen.  # [V]."""
+        trace = (self.diagonal[:, 0] + self.diagonal[:, 3] + self.diagonal[:, 5]) / 3
+        return trace / max(self.median_stiffness(), 1e-300)
+
     def times(self, x: Array, stiffness: float) -> Array:
         """(H + stiffness * B (x) I3) x.  # [V, 3] -> [V, 3]."""
         y = np.empty_like(x)
@@ -99,9 +104,7 @@ class MeshSystem:
     def prepare(self, relative: float) -> None:
         """Factorise for a prior `relative` times the median stiffness, from the system as it is assembled now."""
         if relative > STIFF:
-            unit = self.median_stiffness()
-            trace = (self.diagonal[:, 0] + self.diagonal[:, 3] + self.diagonal[:, 5]) / 3
-            matrix = sp.diags(trace / max(unit, 1e-300) + DAMPING) + relative * self.surface.bending
+            matrix = sp.diags(self.relative_stiffness() + DAMPING) + relative * self.surface.bending
             self._factors[_key(relative)] = splu(
                 matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
             )

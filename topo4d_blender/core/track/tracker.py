@@ -17,6 +17,8 @@ from .settings import TrackSettings
 from .solver import FrameSolver, Solution
 
 Array = np.ndarray
+LEAST_SHARE = 0.15  # of the template's vertices that must lie in some picture
+LEAST_PIXELS = 24  # across, in some picture
 
 
 class PlateReader:
@@ -99,15 +101,31 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
 
 def _look(solver: FrameSolver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
     """Remember the reference frame; refuse a template that no camera sees there, with a picture that shows it."""
-    if solver.remember(vertices, images) > 0:
+    why = _out_of_view(vertices, capture.cameras)
+    if not why and solver.remember(vertices, images) > 0:
         return
     from ..report.staging import draw_staging  # a picture only when it is needed
 
     picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
     raise RequestError(
-        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}: it must lie where the "
-        f"head was filmed, in the capture's own space and unit. {picture} shows where both are."
+        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}{why}: it must lie where "
+        f"the head was filmed, in the capture's own space and unit. {picture} shows where both are."
     )
+
+
+def _out_of_view(vertices: Array, cameras: tuple[Camera, ...]) -> str:
+    """Why no camera can see enough of the template (a wrong unit, mostly); "" if one can."""
+    shares, sizes = [], []
+    for camera in cameras:
+        pixels, depth = camera.undistorted().project(vertices)
+        inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
+        shares.append(inside.mean())
+        sizes.append(np.ptp(pixels[inside], axis=0).max() if inside.any() else 0.0)
+    if max(shares) < LEAST_SHARE:
+        return f" (at most {100 * max(shares):.0f} % of it lies in any picture)"
+    if max(sizes) < LEAST_PIXELS:
+        return f" (it is {max(sizes):.0f} px small)"
+    return ""
 
 
 def _metrics(solution: Solution, capture: Capture, frame: int) -> dict:
