@@ -1,0 +1,236 @@
+"""The tracker's kernels against their slow plain twins, and the photometric gradient against the energy itself."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import twins
+from track_scenes import grid, sheet_level
+
+from topo4d_blender.core.track import kernels
+from topo4d_blender.core.track.appearance import project
+
+TOLERANCE = 0.25  # world units; the patch hovers 0.7 before the sheet
+
+
+class Scene:
+    """A bumpy sheet behind a hovering patch, both moved since the reference; views of different sizes."""
+
+    def __init__(self, seed: int):
+        rng = np.random.default_rng(seed)
+        self.level = sheet_level(zoom=0.9)
+        sheet, triangles = grid(7, 6)
+        patch, more = grid(2, 2)
+        rest = np.concatenate([sheet, 0.4 * patch + [0.1, 0, -0.7]])
+        rest += rng.normal(0, 0.03, rest.shape)
+        self.triangles = np.concatenate([triangles, more + len(sheet)]).astype(np.int32)
+        moved = rest + rng.normal(0, 0.02, rest.shape) + [0.05, -0.03, 0.02]
+        moved[len(sheet) :] += [0.3, 0.2, 0]  # shows skin that the reference did not see
+        self.looks = rng.choice([0.0, 0.4, 1.0], len(self.triangles), p=[0.15, 0.25, 0.6]).astype(np.float32)
+        self.before, self.now = (project(v, self.triangles, self.level) for v in (rest, moved))
+        self.reference, self.plate = self.picture(rng), self.picture(rng)
+        self.level.view(self.plate, 1)[:] = np.nan  # a missing plate
+        self.barycentric = np.zeros((self.level.pixels, 3), np.float32)
+        self.stack = np.full((self.level.pixels, 7), 9.0, np.float32)
+
+    def picture(self, rng: np.random.Generator) -> np.ndarray:
+        flat = np.empty((self.level.pixels, 3), np.float32)
+        for k in range(len(self.level.sizes)):
+            view = self.level.view(flat, k)
+            view[:] = 0.5 + cv2.GaussianBlur(rng.normal(0, 1.5, view.shape), (0, 0), 2)
+        return flat
+
+    def arguments(self) -> tuple:
+        level = self.level
+        return (
+            self.now.pixels, self.now.vertex_depth, self.before.camera_space, self.triangles, self.looks, level.sizes,
+            level.offsets, level.intrinsics, self.now.ids, self.plate, self.reference, self.before.depth, TOLERANCE,
+        )  # fmt: skip
+
+    def compare(self) -> np.ndarray:
+        kernels.compare(*self.arguments(), self.barycentric, self.stack)
+        return self.stack.copy()
+
+    def blurred(self) -> np.ndarray:
+        """The stack blurred in every view, so that the mask has every value between 0 and 1 (too small ones too)."""
+        stack = self.compare()
+        for k in range(len(self.level.sizes)):
+            view = self.level.view(stack, k)
+            view[:] = cv2.GaussianBlur(view, (0, 0), 0.6, borderType=cv2.BORDER_CONSTANT)
+        return stack
+
+    def members(self) -> tuple[np.ndarray, np.ndarray]:
+        starts, members = np.zeros(len(self.triangles) + 1, np.int32), np.empty(self.level.pixels, np.int32)
+        kernels.list_pixels(self.now.ids, self.compare(), starts, members)
+        return starts, members
+
+    def normal_equations(self, stack: np.ndarray, scale: float) -> tuple[np.ndarray, ...]:
+        """hessian, gradient, residual, slope."""
+        starts, members = self.members()
+        count, level = len(self.triangles), self.level
+        out = np.full((count, 6, 6), 7.0), np.full((count, 3, 3), 7.0), *np.full((2, level.pixels), 7, np.float32)
+        kernels.normal_equations(
+            starts, members, level.camera_of, self.triangles, self.now.vertex_depth, self.barycentric, level.rotations,
+            level.intrinsics, level.sizes, level.offsets, stack, scale, *out,
+        )  # fmt: skip
+        return out
+
+
+@pytest.fixture(params=range(3))
+def scene(request) -> Scene:
+    return Scene(request.param)
+
+
+def test_compare_agrees_with_its_twin(scene):
+    barycentric, stack, doubt = twins.compare(*scene.arguments())
+    scene.compare()
+    clear = doubt > 1e-3
+    assert clear.mean() > 0.95
+    np.testing.assert_allclose(scene.stack[clear], stack[clear], atol=2e-4)
+    looked = (scene.now.ids >= 0) & (scene.looks[scene.now.ids] > 0)
+    np.testing.assert_allclose(scene.barycentric[looked], barycentric[looked], atol=1e-4)
+
+
+def test_the_scene_has_every_case(scene):
+    """What the comparison with the twin is worth: skin newly shown, a missing plate, triangles not looked at."""
+    mask, level = scene.compare()[:, 6], scene.level
+    drawn = scene.now.ids >= 0
+    assert (level.view(mask, 1) == 0).all() and (level.view(drawn, 1)).any()
+    looked = drawn & (scene.looks[scene.now.ids] > 0) & (level.camera_of != 1)
+    assert (mask[drawn & (scene.looks[scene.now.ids] == 0)] == 0).all()
+    assert 30 < (looked & (mask == 0)).sum() < 0.7 * looked.sum()  # hidden in the reference, or off its plate
+    assert np.isfinite(scene.stack).all()
+
+
+def test_a_missing_reference_plate_is_compared_nowhere(scene):
+    scene.level.view(scene.reference, 0)[:] = np.nan
+    mask = scene.compare()[:, 6]
+    assert (scene.level.view(mask, 0) == 0).all() and (scene.level.view(mask, 2) > 0).any()
+    assert np.isfinite(scene.stack).all()
+
+
+def test_list_pixels_agrees_with_its_twin(scene):
+    starts, members = scene.members()
+    slow = twins.list_pixels(scene.now.ids, scene.stack, len(scene.triangles))
+    assert [members[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)] == slow
+    assert starts[-1] == (scene.stack[:, 6] > 0).sum() > 100
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0])
+def test_normal_equations_agree_with_their_twin(scene, scale):
+    stack, level = scene.blurred(), scene.level
+    hessian, gradient, residual, slope = scene.normal_equations(stack, scale)
+    members = twins.list_pixels(scene.now.ids, scene.stack, len(scene.triangles))
+    slow_hessian, slow_gradient, slow_residual, slow_slope = twins.normal_equations(
+        members, scene.triangles, scene.now.vertex_depth, scene.barycentric, level.rotations, level.intrinsics,
+        level.sizes, level.offsets, stack, scale,
+    )  # fmt: skip
+    np.testing.assert_allclose(twins.symmetric(hessian), slow_hessian, atol=1e-5 * np.abs(slow_hessian).max())
+    np.testing.assert_allclose(gradient, slow_gradient, atol=1e-5 * np.abs(slow_gradient).max())
+    pixels = list(slow_residual)
+    np.testing.assert_allclose(residual[pixels], list(slow_residual.values()), rtol=1e-4, atol=1e-6)
+    assert len(slow_slope) > len(pixels) / 2
+    np.testing.assert_allclose(slope[list(slow_slope)], list(slow_slope.values()), rtol=1e-4, atol=1e-6)
+
+
+def test_gather_agrees_with_its_twin():
+    rng = np.random.default_rng(0)
+    counts = np.array([3, 0, 5, 1, 0])
+    starts, members = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), rng.integers(0, 7, 9).astype(np.int32)
+    source, target = rng.normal(size=(7, 4)), np.full((5, 4), 9.0)
+    kernels.gather(starts, members, source, target)
+    np.testing.assert_allclose(target, twins.gather(starts, members, source), atol=1e-14)
+
+
+# ---- the gradient of the energy
+
+
+def colour(points: np.ndarray) -> np.ndarray:
+    """A smooth pattern on the plane z = 0: waves no shorter than eight pixels.  # [..., 2] -> [..., 3]."""
+    x, y = points[..., 0], points[..., 1]
+    waves = [np.sin(5 * x + 2 * y), np.cos(6 * y - x) * np.sin(3 * x), np.sin(4 * x - 4 * y + 1)]
+    return 0.5 + 0.2 * np.stack(waves, axis=-1)
+
+
+def plane_picture(level, shift: np.ndarray) -> np.ndarray:
+    """What the cameras of `level` see of the pattern on an endless plane moved by `shift` [3], by their rays."""
+    flat = np.empty((level.pixels, 3), np.float32)
+    for k, (height, width) in enumerate(level.sizes):
+        fx, fy, cx, cy = level.intrinsics[k]
+        x, y = np.meshgrid((np.arange(width) + 0.5 - cx) / fx, (np.arange(height) + 0.5 - cy) / fy)
+        rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ level.rotations[k]
+        reach = (shift[2] - level.centres[k][2]) / rays[..., 2]
+        points = level.centres[k] + reach[..., None] * rays - shift
+        level.view(flat, k)[:] = colour(points[..., :2])
+    return flat
+
+
+class Plane(Scene):
+    """A flat sheet at rest before plates of the plane moved by `shift`: every colour known analytically."""
+
+    def __init__(self, shift: np.ndarray, scale: float):
+        self.level = sheet_level(((60, 48), (52, 64), (48, 48)), zoom=0.7)
+        self.vertices, self.triangles = grid(6, 6)
+        self.looks = np.ones(len(self.triangles), np.float32)
+        self.before = project(self.vertices, self.triangles, self.level)
+        self.reference, self.plate = plane_picture(self.level, np.zeros(3)), plane_picture(self.level, shift)
+        self.barycentric = np.zeros((self.level.pixels, 3), np.float32)
+        self.stack = np.zeros((self.level.pixels, 7), np.float32)
+        self.scale = scale
+
+    def linearise(self, vertices: np.ndarray, drawn: bool = False) -> tuple[float, np.ndarray, np.ndarray]:
+        """The energy sum_p M rho(D / M) / 2, its gradient [V, 3], and J'WJ [3 V, 3 V].
+
+        `drawn` takes the slope of what is drawn for the mean slope of plate and drawing: then the gradient is exact,
+        however large the motion; with the mean it is exact where the two agree.
+        """
+        self.now = project(vertices, self.triangles, self.level)
+        stack = self.compare()
+        if drawn:
+            stack[:, 3:6] -= stack[:, :3] / 2
+        hessian, corner, residual, _ = self.normal_equations(stack, self.scale)
+        square = residual[np.isfinite(residual) & (stack[:, 6] > 0)].astype(float) ** 2
+        gradient = np.zeros(vertices.shape)
+        np.add.at(gradient, self.triangles, corner)
+        rho = self.scale**2 * square / (self.scale**2 + square)
+        return rho.sum() / 2, gradient, twins.triangle_matrix(self.triangles, hessian, len(vertices))
+
+    @property
+    def inner(self) -> np.ndarray:
+        """Vertices none of whose triangles touches the rim: moving them leaves the mask as it is."""
+        return np.flatnonzero((np.abs(self.vertices[:, :2]) < 0.6).all(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "drawn"),
+    [
+        ((0.01, -0.006, 0.0), 5.0, False),
+        ((0.0, 0.005, 0.02), 0.02, False),  # a scale that most pixels feel
+        ((0.04, -0.03, 0.0), 5.0, True),
+        ((0.0, 0.03, 0.08), 0.05, True),
+    ],
+)
+def test_the_gradient_is_that_of_the_energy(shift, scale, drawn):
+    plane = Plane(np.array(shift), scale)
+    _, gradient, _ = plane.linearise(plane.vertices, drawn)
+    step, numeric = 0.003, np.zeros(gradient.shape)
+    for v, d in itertools.product(plane.inner, range(3)):
+        ahead, behind = plane.vertices.copy(), plane.vertices.copy()
+        ahead[v, d] += step
+        behind[v, d] -= step
+        numeric[v, d] = (plane.linearise(ahead)[0] - plane.linearise(behind)[0]) / (2 * step)
+    exact, ours = numeric[plane.inner].ravel(), gradient[plane.inner].ravel()
+    size = np.linalg.norm(ours) / np.linalg.norm(exact)
+    direction = ours @ exact / np.linalg.norm(ours) / np.linalg.norm(exact)
+    assert direction > 0.9999 and abs(size - 1) < 0.01, (direction, size)
+
+
+def test_one_newton_step_finds_a_small_motion_of_the_plane():
+    """Efficient second-order minimisation: the error left by a step is far below first order."""
+    shift = np.array([0.04, -0.03, 0.05])
+    plane = Plane(shift, 50.0)
+    _, gradient, hessian = plane.linearise(plane.vertices)
+    modes = np.tile(np.eye(3), (len(plane.vertices), 1))  # the sheet moves as one
+    found = np.linalg.solve(modes.T @ hessian @ modes, -modes.T @ gradient.ravel())
+    assert np.linalg.norm(found - shift) < 0.02 * np.linalg.norm(shift), found

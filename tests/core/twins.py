@@ -1,0 +1,178 @@
+"""Slow plain twins of the tracker's kernels, under the kernels' names: float64, one step a line, results returned.
+
+Each is written from the kernel's mathematics (docstrings and papers), not from its code. Where a kernel decides by a
+comparison that rounding may turn, its twin also says how near the decision was, and the tests leave those out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+Array = np.ndarray
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))  # of corners, as in the kernels' blocks
+LEAST_MASK = 0.05
+
+
+def symmetric(six: Array) -> Array:
+    """(xx xy xz yy yz zz) as a matrix.  # [..., 6] -> [..., 3, 3]."""
+    return np.asarray(six)[..., [[0, 1, 2], [1, 3, 4], [2, 4, 5]]]
+
+
+def compare(
+    pixels, depth, remembered, triangles, looks, sizes, offsets, intrinsics, ids, plate, reference, reference_depth,
+    tolerance,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """(barycentric [P, 3], stack [P, 7], doubt [P]: how near, in pixels or in tolerances, a decision was)."""
+    barycentric, stack = np.zeros((len(ids), 3)), np.zeros((len(ids), 7))
+    doubt = np.full(len(ids), np.inf)
+    for k, (height, width) in enumerate(sizes):
+        fx, fy, cx, cy = intrinsics[k]
+        view = slice(offsets[k], offsets[k] + height * width)
+        memory = reference[view].reshape(height, width, 3).astype(float)
+        zbuf = reference_depth[view].reshape(height, width).astype(float)
+        for p in range(view.start, view.stop):
+            t = ids[p]
+            if t < 0 or looks[t] <= 0:
+                continue
+            row, column = divmod(p - view.start, width)
+            corners = triangles[t]
+            # Weights w with sum(w) = 1 whose sum of corner * w is the pixel's centre, then divided by depth.
+            equations = np.vstack([pixels[k, corners].T.astype(float), np.ones(3)])
+            weights = np.linalg.solve(equations, [column + 0.5, row + 0.5, 1.0]) / depth[k, corners]
+            barycentric[p] = weights / weights.sum()
+            x, y, z = barycentric[p] @ remembered[k, corners]
+            doubt[p] = abs(z)
+            if z <= 0:
+                continue
+            u, v = fx * x / z + cx - 0.5, fy * y / z + cy - 0.5
+            left, top = int(np.floor(u)), int(np.floor(v))
+            doubt[p] = min(abs(u - 1), abs(v - 1), abs(u - (width - 2)), abs(v - (height - 2)))
+            if not (1 <= u < width - 2 and 1 <= v < height - 2):
+                continue
+            away = np.abs(zbuf[top : top + 2, left : left + 2] - z) / tolerance
+            doubt[p] = min(doubt[p], np.abs(away - 1).min())
+            if away.max() > 1:
+                continue
+            # A pixel's border changes which depths are asked, unless all around are within the tolerance.
+            wide = np.abs(zbuf[top - 1 : top + 3, left - 1 : left + 3] - z) / tolerance
+            if wide.max() > 0.9:
+                doubt[p] = min(doubt[p], abs(u - round(u)), abs(v - round(v)))
+            horizontal = [catmull_rom(u - left, memory[r, left - 1 : left + 3]) for r in range(top - 1, top + 3)]
+            drawn = catmull_rom(v - top, np.array(horizontal))
+            now = plate[p].astype(float)
+            if np.isfinite(now + drawn).all():
+                stack[p, :3] = looks[t] * (now - drawn)
+                stack[p, 3:6] = looks[t] * (now + drawn) / 2
+                stack[p, 6] = looks[t]
+    return barycentric, stack, doubt
+
+
+def catmull_rom(f: float, values: Array) -> Array:
+    """The cubic through values[1] and values[2] with the slopes of their neighbours, at `f` between them.  # [4, C]."""
+    a, b, c, d = values
+    before, after = (c - a) / 2, (d - b) / 2
+    f2, f3 = f * f, f**3
+    return (2 * f3 - 3 * f2 + 1) * b + (f3 - 2 * f2 + f) * before + (3 * f2 - 2 * f3) * c + (f3 - f2) * after
+
+
+def list_pixels(ids, stack, triangle_count: int) -> list[list[int]]:
+    """The compared pixels of each triangle."""
+    pixels = [[] for _ in range(triangle_count)]
+    for p, t in enumerate(ids):
+        if t >= 0 and stack[p, 6] > 0:
+            pixels[t].append(p)
+    return pixels
+
+
+def normal_equations(
+    members: list[list[int]], triangles, depth, barycentric, rotations, intrinsics, sizes, offsets, stack, scale
+) -> tuple[Array, Array, dict, dict]:
+    """(hessian [T, 6, 3, 3], gradient [T, 3, 3], residual and slope by pixel; residual NaN where one has no slope)."""
+    hessian, gradient = np.zeros((len(triangles), 6, 3, 3)), np.zeros((len(triangles), 3, 3))
+    residual, slope = {}, {}
+    for t, pixels in enumerate(members):
+        for p in pixels:
+            k = int(np.searchsorted(offsets, p, side="right")) - 1
+            height, width = sizes[k]
+            row, column = divmod(p - offsets[k], width)
+            view = stack[offsets[k] : offsets[k] + height * width].reshape(height, width, 7).astype(float)
+            residual[p] = np.nan
+            if not (0 < row < height - 1 and 0 < column < width - 1):
+                continue
+            cross = [(row, column), (row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
+            if min(view[at][6] for at in cross) < LEAST_MASK:
+                continue
+            here, left, right, above, below = (view[at] for at in cross)
+            r = here[:3] / here[6]
+            image_slope = np.stack(  # [3 channels, 2]
+                [
+                    (right[3:6] / right[6] - left[3:6] / left[6]) / 2,
+                    (below[3:6] / below[6] - above[3:6] / above[6]) / 2,
+                ],
+                axis=1,
+            )
+            residual[p], slope[p] = np.sqrt(r @ r), np.sqrt((image_slope**2).sum())
+            weight = here[6] * (scale**2 / (scale**2 + r @ r)) ** 2
+            fx, fy, cx, cy = intrinsics[k]
+            z = barycentric[p] @ depth[k, triangles[t]]
+            x, y = (column + 0.5 - cx) / fx * z, (row + 0.5 - cy) / fy * z
+            pinhole = np.array([[fx / z, 0, -fx * x / z**2], [0, fy / z, -fy * y / z**2]])
+            jacobian = image_slope @ pinhole @ rotations[k]  # [3 channels, 3 axes] of a point on the surface
+            for m, (i, j) in enumerate(PAIRS):
+                hessian[t, m] += weight * barycentric[p, i] * barycentric[p, j] * jacobian.T @ jacobian
+            for i in range(3):
+                gradient[t, i] += weight * barycentric[p, i] * jacobian.T @ r
+    return hessian, gradient, residual, slope
+
+
+def gather(starts, members, source) -> Array:
+    """Sums of rows.  # [N, C]."""
+    return np.array([source[members[a:b]].sum(axis=0) for a, b in zip(starts[:-1], starts[1:], strict=True)])
+
+
+def matrix(diagonal, edges, edge_blocks, prior, stiffness) -> sp.csr_matrix:
+    """H + stiffness * B (x) I3 in full.  # [3 V, 3 V]."""
+    count = len(diagonal)
+    dense = np.zeros((count, 3, count, 3))
+    for i in range(count):
+        dense[i, :, i] += symmetric(diagonal[i])
+    for (i, j), block in zip(edges, edge_blocks, strict=True):
+        dense[i, :, j] += symmetric(block)
+        dense[j, :, i] += symmetric(block)
+    return sp.csr_matrix(dense.reshape(3 * count, 3 * count)) + stiffness * sp.kron(prior, sp.eye(3), format="csr")
+
+
+def triangle_matrix(triangles, hessian, count) -> Array:
+    """The triangles' normal equations summed into one matrix, corner by corner.  # [3 V, 3 V]."""
+    dense = np.zeros((count, 3, count, 3))
+    for t, corners in enumerate(triangles):
+        for m, (i, j) in enumerate(PAIRS):
+            block = symmetric(hessian[t, m])
+            dense[corners[i], :, corners[j]] += block
+            if i != j:
+                dense[corners[j], :, corners[i]] += block
+    return dense.reshape(3 * count, 3 * count)
+
+
+def multiply(full: sp.csr_matrix, x: Array) -> Array:
+    """full x.  # [V, 3]."""
+    return (full @ x.ravel()).reshape(x.shape)
+
+
+def conjugate_gradients(full: sp.csr_matrix, inverse: Array, right: Array, tolerance: float, iterations: int):
+    """(x, residual, steps) of block-Jacobi preconditioned CG (Saad 2003, algorithm 9.1)."""
+    x, r = np.zeros_like(right), right.copy()
+    z = np.einsum("vde,ve->vd", inverse, r)
+    p, rz = z, (r * z).sum()
+    first = rz
+    for step in range(iterations):
+        if not rz > tolerance**2 * first:
+            return x, r, step
+        q = multiply(full, p)
+        alpha = rz / (p * q).sum()
+        x, r = x + alpha * p, r - alpha * q
+        z = np.einsum("vde,ve->vd", inverse, r)
+        rz, beta = (r * z).sum(), (r * z).sum() / rz
+        p = z + beta * p
+    return x, r, iterations
