@@ -377,3 +377,15 @@ def test_first_image_empty(capture):
     path = capture / "images/left/000008.png"
     path.write_bytes(b"")
     refused(capture, str(path), "empty")
+
+
+def test_a_frame_that_no_camera_has_is_said(tmp_path):
+    from synthetic import make_capture
+
+    capture = make_capture(tmp_path / "c", frames=4, cameras=3, size=(48, 64), vertices=200).parent
+    for plate in capture.rglob("*000002.png"):
+        plate.unlink()
+    opened = open_capture(capture)
+    assert opened.frames == (1, 3, 4)
+    assert any("frame 2" in sentence for sentence in opened.warnings)
+    assert not any("frame 2" in sentence for sentence in open_capture(capture, "3-4").warnings)

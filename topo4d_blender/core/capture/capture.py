@@ -53,6 +53,7 @@ def open_capture(
     else:
         numbers, more = choose_frames(frames, found)
         warnings += more
+    warnings += _holes(numbers, found, folder)
     plates = {number: found[number] for number in numbers}
     masks = find_images(folder, calibration.masks or MASK_PATTERNS, names).found
     warnings += _missing(choice, plates, folder)
@@ -144,6 +145,21 @@ def _unpaired(what: str, names: list[str], remedy: str) -> RequestError:
         f"{what}; leave it out with --without-cameras {out} or {remedy} the calibration.",
         hint=f"Load it again with {','.join(f'-{name}' for name in names)} as Cameras, beside the list of files.",
     )
+
+
+def _holes(numbers: tuple[int, ...], found: Found, folder: Path) -> list[str]:
+    """A sentence for the frames between the chosen ones of which no camera has an image, if none was meant to be."""
+    everything = sorted(found)
+    step = min((b - a for a, b in zip(everything, everything[1:], strict=False)), default=1)
+    holes = [f for f in range(numbers[0], numbers[-1], step) if f not in found] if _regular(everything, step) else []
+    if not holes:
+        return []
+    return [f"No camera has an image of frame {frames_text(holes)} below {folder}; the take goes on without it."]
+
+
+def _regular(everything: list[int], step: int) -> bool:
+    """Whether all frame numbers lie on one grid of `step`: only then a number between them is missing."""
+    return all((f - everything[0]) % step == 0 for f in everything)
 
 
 def _missing(names: Iterable[str], images: Found, folder: Path) -> list[str]:
