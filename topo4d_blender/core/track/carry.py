@@ -23,7 +23,7 @@ class Carrier:
     """Carries hidden vertices along with seen ones; factorised once a take."""
 
     def __init__(self, vertices: Array, edges: Array, stiffness: Array):
-        """For the template's `vertices` [V, 3] and `edges` [E, 2]; `stiffness` [V] is relative to the seen ones' median."""
+        """For the template's `vertices` [V, 3] and `edges` [E, 2]; `stiffness` [V] relative to the median."""
         self.template = vertices
         self.hold = HOLD * np.minimum(stiffness / SEEN, 10.0) ** 2 + LEAST
         laplacian = _laplacian(vertices, edges)
