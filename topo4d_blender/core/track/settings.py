@@ -14,7 +14,7 @@ class TrackSettings:
     finest_blur: float = 0.7  # pixels of a plate at working size: sigma of the sharpest stage
     coarsest_blur: float = 0.045  # of the head's radius: sigma of the surface's first stage
     rigid_blur: float = 0.09  # of the head's radius: sigma of the stage that moves the whole head
-    iterations: int = 4  # Gauss-Newton steps a stage
+    iterations: int = 8  # Gauss-Newton steps a stage
     stiffness: float = 1e4  # bending against the plates, where the blur is as wide as an edge is long
     rest: float = 0.05  # bending against the template, relative to bending against the previous frame
     prediction: float = 0.5  # share of the last frame's motion that the next frame begins with
