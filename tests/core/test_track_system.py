@@ -1,5 +1,6 @@
 """The linear system against scipy's direct solver, and the surface's lists and priors against plain sums."""
 
+import numba as nb
 import numpy as np
 import pytest
 import twins
@@ -80,6 +81,20 @@ def test_conjugate_gradients_agree_with_their_twin_and_with_a_direct_solver(asse
     if steps < iterations and tolerance < 1e-9:
         direct = spsolve(full, gradient.ravel()).reshape(-1, 3)
         np.testing.assert_allclose(x, direct, atol=1e-8 * np.abs(direct).max())
+
+
+@pytest.mark.skipif(nb.config.NUMBA_NUM_THREADS < 2, reason="one processor")
+@pytest.mark.xfail(strict=True, reason="sums.sum() in conjugate_gradients is a reduction ordered by the threads' count")
+def test_conjugate_gradients_are_the_same_bits_on_any_number_of_threads(assembled):
+    mesh, _, gradient = assembled
+    inverse, results, threads = np.tile(np.eye(3), (COUNT, 1, 1)), [], nb.get_num_threads()
+    for count in (1, threads):
+        nb.set_num_threads(count)
+        left, x = gradient.copy(), np.empty((COUNT, 3))
+        kernels.conjugate_gradients(*arrays(mesh), 2.0, inverse, left, 1e-9, 25, x)
+        results.append(x)
+    nb.set_num_threads(threads)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 def test_nothing_to_solve_is_solved_in_no_step(assembled):

@@ -76,8 +76,13 @@ class Film:
 
 def film_ball(folder: Path, frames: int = 2, unit_mm: float = 1000.0, **more: object) -> Film:
     """Film the ball with five small cameras."""
-    path = make_capture(folder, frames=frames, cameras=5, size=(96, 128), vertices=300, unit_mm=unit_mm, **more)
-    truth, capture = np.load(path), open_capture(folder)
+    make_capture(folder, frames=frames, cameras=5, size=(96, 128), vertices=300, unit_mm=unit_mm, **more)
+    return read_film(folder)
+
+
+def read_film(folder: Path) -> Film:
+    """What `film_ball` filmed into `folder`."""
+    truth, capture = np.load(folder / "truth.npz"), open_capture(folder)
     plates = [
         [shrink_plate(read_plate(capture.images[f][c.name], c), 1) for c in capture.cameras] for f in capture.frames
     ]
@@ -90,7 +95,7 @@ def film_ball(folder: Path, frames: int = 2, unit_mm: float = 1000.0, **more: ob
         seen=truth["face_mask"],
         frames=plates,
         pixel=float(np.median(camera.project(template.vertices)[1]) / camera.fx),
-        unit_mm=unit_mm,
+        unit_mm=float(truth["unit_mm"]),
     )
 
 
