@@ -7,6 +7,7 @@ import numpy as np
 
 from .colour import Colours
 from .kernels import project, sample_plate, sees
+from .survey import SHARPNESS
 from .uv import EMPTY, UvMap
 from .views import Views
 
@@ -26,8 +27,8 @@ def plan_triangles(scores: Array, views: Views, vertices: Array, triangles: Arra
 
 def blend_rows(
     rows: slice,
-    texture: Array,  # [R, R, 3] uint8, written
-    seen: Array,  # [R, R] uint8, written: 1 where a camera sees the texel
+    texture: Array,  # [R, R, 3] uint8 or uint16, written: 255 or 65535 is white
+    coverage: Array,  # [R, R] uint8, written: how well the best camera sees the texel; 0: none does
     uv_map: UvMap,
     plan: tuple,
     vertices: Array,  # [V, 3] float64
@@ -42,7 +43,8 @@ def blend_rows(
         rows.start,
         rows.stop,
         texture,
-        seen,
+        np.float32(np.iinfo(texture.dtype).max),
+        coverage,
         uv_map.ids,
         uv_map.corners,
         plan[0],
@@ -126,7 +128,8 @@ def _blend(
     first,
     last,
     texture,
-    seen,
+    white,
+    coverage,
     ids,
     corners,
     order,
@@ -153,7 +156,7 @@ def _blend(
         colour, weight = np.zeros((BEST, 3), np.float32), np.zeros(BEST, np.float32)
         for x in range(ids.shape[1]):
             t = ids[y, x]
-            seen[y, x] = 0
+            coverage[y, x] = 0
             if t == EMPTY:
                 continue
             padded = t < 0
@@ -211,10 +214,12 @@ def _blend(
                 r += weight[i] * colour[i, 0]
                 g += weight[i] * colour[i, 1]
                 bl += weight[i] * colour[i, 2]
-            texture[y, x, 0] = np.uint8(min(max(r / total + 0.5, 0), 255))
-            texture[y, x, 1] = np.uint8(min(max(g / total + 0.5, 0), 255))
-            texture[y, x, 2] = np.uint8(min(max(bl / total + 0.5, 0), 255))
-            seen[y, x] = used > 0 and not padded
+            scale = white / (np.float32(255) * total)
+            texture[y, x, 0] = np.uint16(min(max(r * scale + np.float32(0.5), 0), white))
+            texture[y, x, 1] = np.uint16(min(max(g * scale + np.float32(0.5), 0), white))
+            texture[y, x, 2] = np.uint16(min(max(bl * scale + np.float32(0.5), 0), white))
+            if used > 0 and not padded:  # cosine times resolution, of the best there is
+                coverage[y, x] = np.uint8(max(255 * min(score[0], 1) ** (1 / SHARPNESS) + 0.5, 1))
 
 
 @nb.njit(cache=True)

@@ -12,7 +12,7 @@ Array = np.ndarray
 
 
 def fill_empty(texture: Array, empty: Array) -> None:
-    """Fill `texture` [R, R, 3] uint8 in place where `empty` [R, R] bool, smoothly from everything else."""
+    """Fill `texture` [R, R, 3] uint8 or uint16 in place where `empty` [R, R] bool, smoothly from everything else."""
     if not empty.any() or empty.all():
         return
     levels = [_pull_first(texture, empty)]
@@ -91,4 +91,4 @@ def _push_last(texture, empty, coarse):
         for x in range(texture.shape[1]):
             if empty[y, x]:
                 for c in range(3):
-                    texture[y, x, c] = np.uint8(_interpolate(coarse, y, x, c) + 0.5)
+                    texture[y, x, c] = np.uint16(_interpolate(coarse, y, x, c) + 0.5)

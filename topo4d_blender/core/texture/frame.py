@@ -10,13 +10,14 @@ import numpy as np
 from ..capture import Camera
 from ..template import Template
 from .blend import blend_rows, plan_triangles
-from .colour import solve_colours
+from .colour import Colours, solve_colours
 from .fill import fill_empty
 from .survey import Surface, survey
 from .uv import EMPTY, UvMap, map_uv
-from .views import add_plate, edge_length, frame_views
+from .views import Views, add_plate, edge_length, frame_views
 
 Array = np.ndarray
+Plate = tuple[int, Array | None, Array | None]  # camera index, plate [H, W, 3] or None, mask [H, W] or None
 BANDS = 32  # rows of a texture are blended in so many steps
 
 
@@ -43,16 +44,36 @@ class Canvas:
         return cls(triangles, template.edges, ignored, surface, uv_map)
 
 
+@dataclass(frozen=True)
+class Solved:
+    """One frame's plates and colours, ready to be painted onto any tile of the UV map."""
+
+    vertices: Array  # [V, 3] float64
+    views: Views
+    scores: Array  # [V, K] float32
+    colours: Colours
+
+
 def bake_frame(
     canvas: Canvas,
     vertices: Array,  # [V, 3], capture units
     cameras: list[Camera],  # pinhole, at the size of their plates
-    plates: Iterable[
-        tuple[int, Array | None, Array | None]
-    ],  # camera index, plate [H, W, 3] or None, mask [H, W] or None
+    plates: Iterable[Plate],
     step: Callable[[], None] = lambda: None,  # called after every plate and every band of rows; may raise
 ) -> tuple[Array, Array] | None:
     """The texture [R, R, 3] uint8 and where a camera saw it [R, R] bool; None if no plate was given."""
+    solved = solve_frame(canvas, vertices, cameras, plates, step)
+    if solved is None:
+        return None
+    texture, coverage = paint(canvas, solved, step=step)
+    fill_empty(texture, canvas.uv_map.ids == EMPTY)
+    return texture, coverage > 0
+
+
+def solve_frame(
+    canvas: Canvas, vertices: Array, cameras: list[Camera], plates: Iterable[Plate], step: Callable[[], None]
+) -> Solved | None:
+    """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`."""
     vertices = np.asarray(vertices, np.float64)
     edge = edge_length(vertices, canvas.edges)
     views = frame_views(cameras, vertices, edge)
@@ -63,26 +84,36 @@ def bake_frame(
     if not views.present.any():
         return None
     found = survey(views, vertices, canvas.surface, edge)
-    colours = solve_colours(found, canvas.surface, canvas.ignored)
-    plan = plan_triangles(found.scores, views, vertices, canvas.triangles, canvas.uv_map)
+    solved = Solved(vertices, views, found.scores, solve_colours(found, canvas.surface, canvas.ignored))
     step()
+    return solved
+
+
+def paint(
+    canvas: Canvas, solved: Solved, texels: type = np.uint8, step: Callable[[], None] = lambda: None
+) -> tuple[Array, Array]:
+    """The texture [R, R, 3] of uint8 or uint16 `texels` and its coverage [R, R] uint8 (see `blend_rows`).
+
+    Texels outside every island stay 0.
+    """
+    views, scores = solved.views, solved.scores
+    plan = plan_triangles(scores, views, solved.vertices, canvas.triangles, canvas.uv_map)
     size = canvas.uv_map.resolution
-    texture, seen = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.uint8)
+    texture, coverage = np.zeros((size, size, 3), texels), np.zeros((size, size), np.uint8)
     for band in range(BANDS):
         rows = slice(band * size // BANDS, (band + 1) * size // BANDS)
         blend_rows(
             rows,
             texture,
-            seen,
+            coverage,
             canvas.uv_map,
             plan,
-            vertices,
+            solved.vertices,
             canvas.triangles,
             canvas.ignored,
             views,
-            found.scores,
-            colours,
+            scores,
+            solved.colours,
         )
         step()
-    fill_empty(texture, canvas.uv_map.ids == EMPTY)
-    return texture, seen.view(bool)
+    return texture, coverage
