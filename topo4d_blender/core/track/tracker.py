@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from ..capture import Camera, Capture, read_plate
+from ..capture import Camera, Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from .pyramid import shrink_plate
-from .settings import TrackSettings
-from .solver import FrameSolver, Solution
+from .methods import Solver, make_solver
+from .reader import PlateReader
+from .solver import Solution
 
 Array = np.ndarray
 LEAST_SHARE = 0.15  # of the template's vertices that must lie in some picture
 LEAST_PIXELS = 24  # across, in some picture
-
-
-class PlateReader:
-    """Decodes the plates of the next frame while this one is solved; memory for two frames, however long the take."""
-
-    def __init__(self, capture: Capture, scales: list[int]):
-        """A reader of plates reduced by `scales` (a whole number a camera)."""
-        self._capture, self._scales = capture, scales
-        self._pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), thread_name_prefix="plates")
-        self._ahead: dict[int, list[Future]] = {}
-
-    def _read(self, frame: int, camera: Camera, scale: int) -> Array | None:
-        path = self._capture.images.get(frame, {}).get(camera.name)
-        return None if path is None else shrink_plate(read_plate(path, camera), scale)
-
-    def request(self, frame: int) -> None:
-        """Begin to decode `frame`."""
-        if frame not in self._ahead:
-            pairs = zip(self._capture.cameras, self._scales, strict=True)
-            self._ahead[frame] = [self._pool.submit(self._read, frame, c, s) for c, s in pairs]
-
-    def take(self, frame: int) -> list[Array | None]:
-        """The plates of `frame`, float32 [H, W, 3] at working size; None where a camera has none."""
-        self.request(frame)
-        return [future.result() for future in self._ahead.pop(frame)]
-
-    def close(self) -> None:
-        """Drop what is not decoded yet."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def track_take(take: Take, capture: Capture, progress: Progress | None = None) -> None:
@@ -64,9 +33,9 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
     progress.advance(start)
     if start == len(frames):
         return
-    settings = TrackSettings.from_dict(take.request.settings)
     template = take.template
-    solver = FrameSolver(template, tuple(c.undistorted() for c in capture.cameras), settings)
+    cameras = tuple(c.undistorted() for c in capture.cameras)
+    solver, prediction = make_solver(take.request.method, template, cameras, take.request.settings)
     reader = PlateReader(capture, solver.scales)
     try:
         reader.request(frames[0])
@@ -86,7 +55,7 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
                     reader.request(frames[i + 1])
                 previous = take.read_geometry(frames[i - 1]).astype(np.float64)
                 before = take.read_geometry(frames[max(i - 2, 0)]).astype(np.float64)
-                guess = previous + settings.prediction * (previous - before)
+                guess = previous + prediction * (previous - before)
                 solution = solver.solve(solver.pyramid(plates), previous, guess, template.vertices, progress.check)
                 vertices, metrics = solution.vertices, _metrics(solution, capture, frame)
             metrics["seconds"] = round(time.perf_counter() - began, 3)
@@ -99,7 +68,7 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
         reader.close()
 
 
-def _look(solver: FrameSolver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
+def _look(solver: Solver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
     """Remember the reference frame; refuse a template that no camera sees there, with a picture that shows it."""
     why = _out_of_view(vertices, capture.cameras)
     if not why and solver.remember(vertices, images) > 0:

@@ -1,0 +1,45 @@
+"""The methods that solve a frame, behind one interface: whoever adds one adds a line to `make_solver`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from ..capture import Camera
+from ..errors import RequestError
+from ..template import Template
+from .settings import TrackSettings
+from .solver import FrameSolver, Solution
+
+Array = np.ndarray
+
+
+class Solver(Protocol):
+    """What the loop asks of a method. It holds no frame but the reference: every frame could be solved first."""
+
+    scales: list[int]  # the whole number by which each camera's plates are reduced
+
+    def pyramid(self, plates: list[Array | None]) -> list[Array]:
+        """The plates of a frame (float32 [H, W, 3] at working size; None: missing) as `solve` wants them."""
+
+    def remember(self, vertices: Array, images: list[Array]) -> float:
+        """Take `vertices` [V, 3] and their plates as the reference; the share of triangles that any camera sees."""
+
+    def solve(
+        self, images: list[Array], previous: Array, guess: Array, template: Array, check: Callable[[], None]
+    ) -> Solution:
+        """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior."""
+
+
+def make_solver(method: str, template: Template, cameras: tuple[Camera, ...], settings: dict) -> tuple[Solver, float]:
+    """The solver of `method` for cameras without lens distortion, and its prediction.
+
+    Prediction is the share of the last frame's motion that a frame begins with. `settings` are the take's own. Raises
+    RequestError for a method or a setting that does not exist.
+    """
+    if method == "gauss-newton":
+        tuned = TrackSettings.from_dict(settings)
+        return FrameSolver(template, cameras, tuned), tuned.prediction
+    raise RequestError(f"There is no method {method!r} in this version; use gauss-newton.")
