@@ -6,7 +6,7 @@ import numba as nb
 import numpy as np
 
 from .colour import Colours
-from .kernels import project, sample_plate, sees
+from .kernels import barycentric, project, sample_plate, sees
 from .survey import SHARPNESS
 from .uv import EMPTY, UvMap
 from .views import Views
@@ -106,23 +106,6 @@ def _samples_per_axis(projection, vertices, triangle, corner):
     return 1 if span < 1.3 else min(_MOST_SAMPLES, int(np.ceil(span)))
 
 
-@nb.njit(cache=True, inline="always")
-def _barycentric(corner, px, py, clamp):
-    """Weights of the three corners; with `clamp`, of a nearby point inside the triangle."""
-    x2, y2 = corner[2, 0], corner[2, 1]
-    ax, ay, bx, by = corner[0, 0] - x2, corner[0, 1] - y2, corner[1, 0] - x2, corner[1, 1] - y2
-    area = ax * by - ay * bx
-    if area == 0:
-        return 1.0, 0.0, 0.0
-    w0, w1 = ((px - x2) * by - (py - y2) * bx) / area, ((py - y2) * ax - (px - x2) * ay) / area
-    w2 = 1.0 - w0 - w1
-    if clamp:
-        w0, w1, w2 = max(w0, 0.0), max(w1, 0.0), max(w2, 0.0)
-        total = w0 + w1 + w2
-        w0, w1, w2 = w0 / total, w1 / total, w2 / total
-    return w0, w1, w2
-
-
 @nb.njit(parallel=True, cache=True)
 def _blend(
     first,
@@ -163,7 +146,7 @@ def _blend(
             if padded:
                 t = -2 - t
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            w0, w1, w2 = _barycentric(corners[t], x + 0.5, y + 0.5, padded)
+            w0, w1, w2 = barycentric(corners[t], x + 0.5, y + 0.5, padded)
             for d in range(3):
                 p[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
             # The best views that see this point.
@@ -230,7 +213,7 @@ def _sample_texel(
     r, g, bl = np.float32(0), np.float32(0), np.float32(0)
     for j in range(count):
         for i in range(count):
-            w0, w1, w2 = _barycentric(corner, x + (i + 0.5) / count, y + (j + 0.5) / count, padded)
+            w0, w1, w2 = barycentric(corner, x + (i + 0.5) / count, y + (j + 0.5) / count, padded)
             for d in range(3):
                 q[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
             u, v, _ = project(projection, q)

@@ -32,9 +32,12 @@ class Canvas:
     uv_map: UvMap
 
     @classmethod
-    def of(cls, template: Template, resolution: int) -> Canvas:
-        """The canvas of `template`. Raises RequestError if it has no UV map to bake onto."""
-        uv_map = map_uv(template, resolution)
+    def of(cls, template: Template, resolution: int, uv_map: UvMap | None = None) -> Canvas:
+        """The canvas of `template`, of its first tile unless `uv_map` is given.
+
+        Raises RequestError if it has no UV map to bake onto.
+        """
+        uv_map = uv_map or map_uv(template, resolution)
         triangles = np.ascontiguousarray(template.triangles, np.int32)
         ignore = template.roles.get("t4d_ignore")
         ignored = (

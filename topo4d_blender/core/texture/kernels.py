@@ -1,4 +1,4 @@
-"""What the kernels of this room share: project a point, ask a camera whether it sees it, read the plate there.
+"""What the kernels of this room share: place a texel, project a point, ask a camera whether it sees it, read its plate.
 
 `views` reaches the kernels as plain arrays (see views.Views): boxes, projections, starts, depth_range, pixels, codes.
 """
@@ -68,3 +68,20 @@ def sample_plate(pixels, start, width, height, u, v):
         g += w * sg
         b += w * sb
     return r, g, b
+
+
+@nb.njit(cache=True, inline="always")
+def barycentric(corner, px, py, clamp):
+    """Weights of the three corners; with `clamp`, of a nearby point inside the triangle."""
+    x2, y2 = corner[2, 0], corner[2, 1]
+    ax, ay, bx, by = corner[0, 0] - x2, corner[0, 1] - y2, corner[1, 0] - x2, corner[1, 1] - y2
+    area = ax * by - ay * bx
+    if area == 0:
+        return 1.0, 0.0, 0.0
+    w0, w1 = ((px - x2) * by - (py - y2) * bx) / area, ((py - y2) * ax - (px - x2) * ay) / area
+    w2 = 1.0 - w0 - w1
+    if clamp:
+        w0, w1, w2 = max(w0, 0.0), max(w1, 0.0), max(w2, 0.0)
+        total = w0 + w1 + w2
+        w0, w1, w2 = w0 / total, w1 / total, w2 / total
+    return w0, w1, w2
