@@ -20,7 +20,7 @@ IMPORT_NAMES = {"opencv-python-headless": "cv2", "pillow": "PIL"}
 # Inside Blender's process (or the bpy module's) these come with bpy and are nobody's dependency to declare.
 BLENDER_OWN = {"bpy", "bmesh", "mathutils", "gpu", "bl_ext", "addon_utils", "bpy_extras"}
 # Imported only where the user installed them; never required.
-OPTIONAL = {"torch"}
+OPTIONAL = {"gsplat"}
 
 
 def name_of(requirement: str) -> str:

@@ -26,12 +26,12 @@ REQUIRED = {
     "pillow": "PIL",
     "scipy": "scipy",
     "tinyobjloader": "tinyobjloader",
+    "torch": "torch",
     "tqdm": "tqdm",
 }
 OPTIONAL = {
     "bpy": "films the demo and writes its .blend",
-    "torch": "not used by this version",
-    "gsplat": "not used by this version",
+    "gsplat": "draws for --method splat on a CUDA device",
     "nvdiffrast": "not used by this version",
 }
 _LEAST_MEMORY_GB = 4.0  # a take of 24 plates of 12 megapixels, with room for the system
