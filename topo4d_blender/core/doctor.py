@@ -100,7 +100,8 @@ def _remark(package: dict) -> str:
 
 def _required(name: str, module: str, pin: str | None) -> dict:
     """Whether a package is there and can be imported (a wheel for another system is there and can not)."""
-    found = {"name": name, "version": package_version(name), "pin": pin, "works": True, "why": ""}
+    version = (package_version(name) or "").partition("+")[0] or None  # 2.13.0+cpu is a build of 2.13.0
+    found = {"name": name, "version": version, "pin": pin, "works": True, "why": ""}
     try:
         importlib.import_module(module)
     except Exception as error:  # a package may fail in any way while it loads
