@@ -171,7 +171,7 @@ def test_a_take_is_baked_frame_by_frame_with_proxies(tmp_path):
     assert not [p for p in (take.folder / "texture").iterdir() if p.suffix != ".png"]
 
 
-def test_resume_bakes_only_what_is_missing_or_of_another_size(tmp_path):
+def test_resume_bakes_only_what_is_missing(tmp_path):
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(3), (1, 2, 3))
     bake_take(take, capture, 32, (1,))
     assert bake_take(take, capture, 32, None, resume=True) == [2, 3]
@@ -180,8 +180,9 @@ def test_resume_bakes_only_what_is_missing_or_of_another_size(tmp_path):
     take.texture_path(3).write_bytes(take.texture_path(3).read_bytes()[:-9])
     assert bake_take(take, capture, 32, None, resume=True) == [3]
     assert bake_take(take, capture, 32, None, resume=True) == []
-    assert bake_take(take, capture, 64, (1,), resume=True) == [1]
-    assert bake_take(take, capture, 64, (1,)) == [1]
+    with pytest.raises(RequestError, match="resolution 32, not 64.*--overwrite"):
+        bake_take(take, capture, 64, None, resume=True)
+    assert bake_take(take, capture, 32, (1,), overwrite=True) == [1]
 
 
 def test_frames_and_plates_that_are_missing(tmp_path):
@@ -199,17 +200,20 @@ def test_frames_and_plates_that_are_missing(tmp_path):
         bake_take(take, capture, 0)
 
 
-def test_a_plate_that_cannot_be_read_is_refused_and_maps_before_it_stay(tmp_path):
+def test_a_frame_with_a_plate_that_cannot_be_read_is_skipped_until_it_is_mended(tmp_path):
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(3), (1, 2, 3))
     plate = capture.images[2]["c1"]
     whole = plate.read_bytes()
-    for content in (b"", whole[: len(whole) // 2]):
-        plate.write_bytes(content)
-        with pytest.raises(RequestError, match=re.escape(str(plate))):
-            bake_take(take, capture, 32, None, resume=True)
-        assert take.textured_frames() == [1]
+    plate.write_bytes(whole[: len(whole) // 2])
+    notes = Notes()
+    assert bake_take(take, capture, 32, None, notes) == [1, 3]
+    assert len(notes.warnings) == 1 and str(plate) in notes.warnings[0] and "frame 2 is skipped" in notes.warnings[0]
+    assert take.textured_frames() == [1, 3] and notes.done == notes.total
+    plate.write_bytes(b"")
+    with pytest.raises(RequestError, match=re.escape(str(plate))):  # nothing else is left to bake
+        bake_take(take, capture, 32, None, resume=True)
     plate.write_bytes(whole)
-    assert bake_take(take, capture, 32, None, resume=True) == [2, 3]
+    assert bake_take(take, capture, 32, None, resume=True) == [2]
 
 
 def test_a_template_without_uv_is_refused_before_anything_is_read(tmp_path):
@@ -238,5 +242,5 @@ def test_masked_pixels_are_not_used(tmp_path):
     bake_take(take, capture, 64, None, notes)
     masked = notes.frames[0][2]["seen_share"]
     capture.masks.clear()
-    bake_take(take, capture, 64, None, notes)
+    bake_take(take, capture, 64, None, notes, overwrite=True)
     assert 0.3 < masked / notes.frames[1][2]["seen_share"] < 0.7

@@ -16,11 +16,11 @@ GROUPS = PYPROJECT["dependency-groups"].values()
 PINS = ENGINE + [pin for group in GROUPS for pin in group] + PYPROJECT["build-system"]["requires"]
 
 # Where the name one installs is not the name one imports.
-IMPORT_NAMES = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+IMPORT_NAMES = {"opencv-python-headless": "cv2", "openexr": "OpenEXR", "pillow": "PIL"}
 # Inside Blender's process (or the bpy module's) these come with bpy and are nobody's dependency to declare.
 BLENDER_OWN = {"bpy", "bmesh", "mathutils", "gpu", "bl_ext", "addon_utils", "bpy_extras"}
 # Imported only where the user installed them; never required.
-OPTIONAL = {"gsplat"}
+OPTIONAL = {"gsplat", "nvdiffrast"}
 
 
 def name_of(requirement: str) -> str:

@@ -18,7 +18,7 @@ import click
 
 from .bars import BarProgress
 from .errors import RequestError, Topo4DError
-from .jobs import DEVICES, METHODS, as_topo4d_error
+from .jobs import BAKE_METHODS, DEVICES, MAP_FORMATS, METHODS, as_topo4d_error
 from .jobs import bake as bake_job
 from .jobs import track as track_job
 from .protocol import ENGINE
@@ -92,7 +92,7 @@ def main() -> None:
 @click.argument("capture", type=_PATH)
 @click.option("--template", required=True, type=_PATH, help="The mesh, registered to the first frame (.obj, .npz).")
 @click.option("--out", "take", required=True, type=_PATH, help="The take folder to write.")
-@click.option("--frames", help="Such as 1-120 or 1,50-60; default: all.")
+@click.option("--frames", help="Such as 1-120, 1,50-60 or every fifth: 1-100:5; default: all.")
 @_choosing_cameras
 @click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
 @click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
@@ -108,12 +108,24 @@ def track(**options: Any) -> None:
 @main.command()
 @click.argument("take", type=_PATH)
 @click.option("--resolution", default=8192, show_default=True, type=click.IntRange(16, 16384), help="Width in texels.")
-@click.option("--frames", help="Such as 1,50-60; default: every solved one.")
+@click.option("--frames", help="Such as 1,50-60 or every fifth: 1-100:5; default: all solved.")
 @_choosing_cameras
 @click.option(
     "--images", type=_PATH, help="A capture of the same cameras with larger plates; default: the tracked one."
 )
+@click.option(
+    "--format",
+    default=MAP_FORMATS[0],
+    show_default=True,
+    type=click.Choice(MAP_FORMATS),
+    help="png and jpeg: 8 bits; png16 and tiff: 16; exr: half floats, linear.",
+)
+@click.option("--method", default=BAKE_METHODS[0], show_default=True, type=click.Choice(BAKE_METHODS))
+@click.option(
+    "--base-texture", type=_PATH, help="A picture on the same UV map, shown where no camera sees; <UDIM> for tiles."
+)
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
+@click.option("--overwrite", is_flag=True, help="Replace the maps that are already baked.")
 def bake(**options: Any) -> None:
     """Bake a colour map for the frames of TAKE."""
     with BarProgress().stopping() as progress:

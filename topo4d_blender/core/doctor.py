@@ -23,8 +23,10 @@ REQUIRED = {
     "numba": "numba",
     "numpy": "numpy",
     "opencv-python-headless": "cv2",
+    "openexr": "OpenEXR",
     "pillow": "PIL",
     "scipy": "scipy",
+    "tifffile": "tifffile",
     "tinyobjloader": "tinyobjloader",
     "torch": "torch",
     "tqdm": "tqdm",
@@ -32,7 +34,7 @@ REQUIRED = {
 OPTIONAL = {
     "bpy": "films the demo and writes its .blend",
     "gsplat": "draws for --method splat on a CUDA device",
-    "nvdiffrast": "not used by this version",
+    "nvdiffrast": "draws UV maps on CUDA, where torch is",
 }
 _LEAST_MEMORY_GB = 4.0  # a take of 24 plates of 12 megapixels, with room for the system
 _LEAST_DISK_GB = 5.0

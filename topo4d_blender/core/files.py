@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from .errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOTHING = 2**20  # bytes: a disk with less is full
 
 
 def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
@@ -23,18 +25,28 @@ def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
     """
     content = io.BytesIO()
     writer(content)
+    atomic_file(path, lambda beside: beside.write_bytes(content.getbuffer()))
+
+
+def atomic_file(path: Path, writer: Callable[[Path], object]) -> None:
+    """The same for a `writer` that takes a path alone: it writes a file beside, which takes the place of `path` then.
+
+    A RuntimeError of such a library, which keeps the system's reason to itself, is taken for the disk's failure.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
+            writer(beside)
+            with beside.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
+    except RuntimeError as error:
+        full = shutil.disk_usage(path.parent).free < _NOTHING
+        raise cannot_write(path, OSError(errno.ENOSPC if full else errno.EIO, " ".join(str(error).split()))) from error
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -20,6 +20,8 @@ from .errors import Cancelled, RequestError, StorageError, Topo4DError, WorkErro
 from .progress import Progress
 
 METHODS = ("gauss-newton",)
+BAKE_METHODS = ("inverse",)
+MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
 LOG = logging.getLogger("topo4d")
 
@@ -75,11 +77,16 @@ def bake(
     frames: str | None = None,
     cameras: Sequence[str] | None = None,
     images: Path | None = None,
+    format: str = "png",
+    method: str = BAKE_METHODS[0],
+    base_texture: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> dict:
     """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead.
 
-    `cameras` are names and patterns (capture/choice.py); default: those that were tracked with.
+    `cameras` are names and patterns (capture/choice.py); default: those that were tracked with. `base_texture` shows
+    where no camera sees.
     """
     from .capture import open_capture
     from .capture.patterns import choose_frames
@@ -104,8 +111,9 @@ def bake(
     with logging_to(opened.folder):
         for sentence in warnings:
             progress.warning(sentence)
-        LOG.info("bake at %d from %s, frames %s", resolution, source, frames or "all")
-        baked = bake_take(opened, filmed, resolution, chosen, progress, resume)
+        LOG.info("bake at %d as %s from %s, frames %s", resolution, format, source, frames or "all")
+        options = {"overwrite": overwrite, "format": format, "method": method, "base_texture": base_texture}
+        baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
 
 

@@ -9,7 +9,8 @@ Commands, Blender to worker (`command`):
                          unit_mm (may be absent or null: the capture's own)
             All three may name `cameras`: a list of names and patterns, those behind a - left out (capture/choice.py).
             Absent or null: all of the capture; for a bake, those that were tracked with.
-            job="bake"   take, resolution, frames (null or "1,50-60"), images (null or a folder), resume
+            job="bake"   take, resolution, frames (null or "1,50-60"), images (null or a folder), resume, overwrite;
+                         format, method, base_texture as on the command line (may be absent or null)
     cancel
 
 Events, worker to Blender (`event`):
@@ -18,7 +19,7 @@ Events, worker to Blender (`event`):
     progress   done, total, eta_s (null at first)
     capture    what `describe` in core.capture gives: cameras, frames, images, unit_mm, warnings
     frame      frame, path, metrics              geometry/000123.npy is whole on disk
-    texture    frame, path, proxy                texture/000123.png and its proxy are whole on disk
+    texture    frame, path, proxy                texture/000123.png is whole on disk; proxy is what a viewport shows
     warning    sentence
     error      code ("request", "failed", "cancelled", "internal"), sentence, hint (may be empty); the job has ended
     done       job, summary {}; the job has ended

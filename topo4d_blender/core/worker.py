@@ -191,7 +191,7 @@ def _job(command: dict, channel: Channel, stop: threading.Event) -> dict:
                 optional=("frames", "cameras", "unit_mm", "method", "settings", "device", "resume"),
             ),
         )
-    arguments = _arguments(command, paths=("take",), optional=("resolution", "frames", "cameras", "images", "resume"))
+    arguments = _arguments(command, paths=("take",), optional=_BAKE_OPTIONS)
     return jobs.bake(progress, **arguments)
 
 
@@ -203,6 +203,9 @@ def _open(channel: Channel, capture: Path, **options: Any) -> dict:
     return {"frames": len(described["frames"]), "cameras": len(described["cameras"])}
 
 
+_BAKE_OPTIONS = (
+    "resolution", "frames", "cameras", "images", "format", "method", "base_texture", "resume", "overwrite"
+)  # fmt: skip
 _KINDS: dict[str, tuple[type, ...]] = {
     "frames": (str,),
     "cameras": (list,),
@@ -213,6 +216,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "resume": (bool,),
     "resolution": (int,),
     "images": (str,),
+    "format": (str,),
+    "base_texture": (str,),
+    "overwrite": (bool,),
 }
 
 
@@ -230,7 +236,7 @@ def _arguments(command: dict, paths: tuple[str, ...], optional: tuple[str, ...])
             continue
         if not isinstance(value, _KINDS[name]) or (name == "cameras" and not all(isinstance(c, str) for c in value)):
             raise RequestError(f"The job {command['job']} was given {name} = {value!r}, which is of no use to it.")
-        arguments[name] = Path(value) if name == "images" else value
+        arguments[name] = Path(value) if name in ("images", "base_texture") else value
     return arguments
 
 

@@ -37,6 +37,7 @@ class TOPO4D_OT_bake(bpy.types.Operator):
             "cameras": looking,
             "images": None,
             "resume": not settings.bake_again,
+            "overwrite": settings.bake_again,
         }
         return start(self, context, Job(command, Handle.of(context.scene), finish_bake, Handle.of(obj), folder=folder))
 

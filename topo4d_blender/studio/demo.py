@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -84,17 +83,9 @@ def _film(options: dict[str, Any], folder: Path, progress: Progress) -> None:
 
 def _bake(take: Path, resolution: int, progress: Progress) -> None:
     """Bake what is missing; maps of another resolution are baked anew."""
-    from PIL import Image
-
-    opened = Take.open(take)
-    sizes = set()
-    for frame in opened.textured_frames():
-        with Image.open(opened.texture_path(frame)) as image:
-            sizes.add(image.size[0])
-    if not sizes <= {resolution}:
-        for folder in ("texture", "texture_2k"):
-            shutil.rmtree(take / folder, ignore_errors=True)
-    jobs.bake(progress, take=take, resolution=resolution, resume=True)
+    known = Take.open(take).maps.request
+    again = known is not None and known.resolution != resolution
+    jobs.bake(progress, take=take, resolution=resolution, resume=not again, overwrite=again)
 
 
 def _evaluate(take: Path, truth: Path, progress: Progress) -> dict:

@@ -95,7 +95,9 @@ def _rank(path: Path) -> int:
 
 
 def choose_frames(text: str, available: Iterable[int]) -> tuple[tuple[int, ...], list[str]]:
-    """The frames of `available` that `text`, such as "1-120" or "1,50-60", names, ascending; and warnings.
+    """The frames of `available` that `text` names ("1-120", "1,50-60", "1-100:5" for every fifth), and warnings.
+
+    Every n-th is counted from the range's first number, whether there is such a frame or not. Frames are ascending.
 
     Raises RequestError if `text` is no such list or a part of it names no frame of the capture.
     """
@@ -103,13 +105,13 @@ def choose_frames(text: str, available: Iterable[int]) -> tuple[tuple[int, ...],
     chosen: set[int] = set()
     warnings = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?::\s*([1-9]\d*)\s*)?)?", part)
         if not match:
-            raise RequestError(f"The frames {text!r} are not understood; write them as 1-120 or 1,50-60.")
+            raise RequestError(f"The frames {text!r} are not understood; write them as 1-120, 1,50-60 or 1-100:5.")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise RequestError(f"The frames {part.strip()!r} run backwards; write the lower number first.")
-        inside = [f for f in everything if first <= f <= last]
+        inside = [f for f in everything if first <= f <= last and (f - first) % int(match[3] or 1) == 0]
         if not inside:
             raise RequestError(
                 f"The capture has no frame {part.strip()}: its frames are {everything[0]}-{everything[-1]}."

@@ -22,9 +22,9 @@ from ..files import atomic_write, cannot_write, sweep
 from ..protocol import ENGINE
 from ..template import Template, read_template, write_template
 from .journal import append_line, read_lines, to_json
+from .maps import Maps
 
 FORMAT = 1  # major version of the folder; a newer one is refused
-_PNG_END = b"IEND\xaeB`\x82"  # the last bytes of a whole .png
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Take:
             take._refuse_another(request, template, resume)
             if take.request != request:
                 take._replace_frames(request)
-            for place in (folder, folder / "geometry", folder / "texture", folder / "texture_2k"):
+            for place in (folder, folder / "geometry", folder / "texture", folder / "texture_2k", folder / "coverage"):
                 sweep(place)
         else:
             _refuse_other_files(folder)
@@ -150,17 +150,22 @@ class Take:
         lines = {line["frame"]: line for line in read_lines(self.folder / "metrics.jsonl") if "frame" in line}
         return {frame: lines[frame] for frame in self.solved_frames() if frame in lines}
 
+    @cached_property
+    def maps(self) -> Maps:
+        """The colour maps."""
+        return Maps(self.folder)
+
     def texture_path(self, frame: int) -> Path:
-        """texture/000123.png, the master."""
-        return self.folder / "texture" / f"{frame:06d}.png"
+        """texture/000123.png, the master; a template of several UDIM tiles has more, see `maps`."""
+        return self.maps.master(frame)
 
     def proxy_path(self, frame: int) -> Path:
-        """texture_2k/000123.png."""
-        return self.folder / "texture_2k" / f"{frame:06d}.png"
+        """texture_2k/000123.png, or the master where that is small."""
+        return self.maps.proxy(frame)
 
     def textured_frames(self) -> list[int]:
         """Frame numbers whose master is whole on disk, ascending."""
-        return [frame for frame, path in _numbered(self.folder / "texture", ".png") if _png_is_whole(path)]
+        return self.maps.whole()
 
     def _is_whole(self, path: Path) -> bool:
         """Whether `path` holds all of float32 [V, 3]; reads the header only."""
@@ -246,12 +251,3 @@ def _numbered(folder: Path, suffix: str) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
     return sorted((int(p.stem), p) for p in folder.iterdir() if p.suffix == suffix and p.stem.isdecimal())
-
-
-def _png_is_whole(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(-len(_PNG_END), os.SEEK_END)
-            return file.read() == _PNG_END
-    except OSError:  # gone, or shorter than that
-        return False

@@ -1,25 +1,31 @@
-"""Bakes the colour map of every chosen frame of a take: inverse mapping, texel -> surface point -> cameras."""
+"""Bakes the colour map of every chosen frame of a take, tile by tile, each frame there whole or not at all."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..capture import Camera, Capture, read_plate
+from ..capture import Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from .frame import BANDS, Canvas, bake_frame
-from .write import texture_size, write_texture
+from ..take.maps import MapRequest
+from .base import BaseTexture, blend_base
+from .fill import fill_empty
+from .formats import format_of
+from .frame import BANDS, Canvas, Plate, Solved, paint, solve_frame
+from .layout import FIRST, Layout, lay_out
+from .plates import READERS, Plates
+from .uv import EMPTY, map_uv, overlap_warning
+from .write import require_room, write_tile
 
 Array = np.ndarray
-_READERS = 2  # threads that decode plates ahead
-_AHEAD = 4  # plates decoded before they are asked for
+METHODS = ("inverse",)
 
 
 def bake_take(
@@ -29,67 +35,141 @@ def bake_take(
     frames: tuple[int, ...] | None = None,
     progress: Progress | None = None,
     resume: bool = False,
+    *,
+    overwrite: bool = False,
+    format: str = "png",
+    method: str = "inverse",
+    base_texture: Path | None = None,
 ) -> list[int]:
-    """Write texture/ and texture_2k/ for `frames` (default: every solved one); returns the frames written.
+    """Write texture/, texture_2k/ and coverage/ for `frames` (default: every solved one); returns the frames written.
 
-    With `resume`, frames already whole on disk at `resolution` are left as they are. A frame without plates is skipped
-    with a warning. Calls `progress.frame` with each master's path and {"proxy", "seconds", "seen_share"}.
-    Raises RequestError (template without UV, frame not solved, no plates at all, a plate that cannot be read),
-    StorageError (disk full), Cancelled; frames written before stay.
+    With `resume`, frames already whole on disk are left as they are, with `overwrite` none is. A frame without plates
+    or with one that cannot be used is skipped with a warning. Calls `progress.frame` with each master's path and
+    {"proxy", "seconds", "seen_share"}. Raises RequestError (template without UV, frame not solved, no usable plates at
+    all, maps there that were baked otherwise), StorageError (disk too small or full), Cancelled; frames written before
+    stay.
     """
     progress = progress or Progress()
     if not 16 <= resolution <= 16384:
         raise RequestError(f"A texture of {resolution} texels cannot be baked; choose 16 to 16384, such as 8192.")
+    if method not in METHODS:
+        raise RequestError(f"Textures are not baked by {method!r}; choose one of {', '.join(METHODS)}.")
+    format_of(format)
     chosen = _choose_frames(take, frames)
-    template = take.template
-    if template.uv is None:
-        raise RequestError("The template has no UV map, so there is nothing to bake onto; unwrap it and track again.")
-    if resume:
-        whole = set(take.textured_frames())
-        chosen = [f for f in chosen if f not in whole or not _is_current(take, f, resolution)]
-    with_plates = [f for f in chosen if capture.images.get(f)]
-    for frame in chosen:
-        if frame not in with_plates:
-            progress.warning(f"Frame {frame} has no plates in {capture.source}; its texture is skipped.")
-    if chosen and not with_plates:
-        raise RequestError(f"None of the frames to bake has plates in {capture.source}; name the folder with --images.")
-    if not with_plates:
+    layout = lay_out(take.template)
+    tiles = None if layout.single else layout.tiles
+    base = None if base_texture is None else BaseTexture(base_texture, tiles, take.folder)
+    with_plates = _with_plates(capture, chosen, progress)
+    request = MapRequest(
+        resolution=resolution,
+        format=format,
+        method=method,
+        images=str(capture.source.absolute()),
+        cameras=tuple(camera.name for camera in capture.cameras),
+        base_texture=None if base_texture is None else str(Path(base_texture).absolute()),
+        tiles=tiles,
+    )
+    waiting = take.maps.begin(request, with_plates, take.geometry_path, resume, overwrite)
+    if not waiting:
         return []
-
-    a_frame = len(capture.cameras) + BANDS + 2
-    progress.stage("Baking", len(with_plates) * a_frame)
-    canvas = Canvas.of(template, resolution)
-    for sentence in canvas.uv_map.warnings:
+    require_room(take.maps, request, waiting)
+    for sentence in layout.warnings:
         progress.warning(sentence)
-    cameras = [camera.undistorted() for camera in capture.cameras]
-    written = []
+    return _Bake(take, capture, request, layout, base, progress).run(waiting)
 
-    def step() -> None:
-        progress.advance()
-        progress.check()
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        read = _read_ahead(pool, _plate_jobs(capture, with_plates))
-        for frame in with_plates:
-            begun = time.perf_counter()
-            plates = _plates_of_frame(read, len(cameras))
-            baked = bake_frame(canvas, take.read_geometry(frame), cameras, plates, step)
-            if baked is None:
-                progress.warning(f"Frame {frame} has no plate of the chosen cameras; its texture is skipped.")
-                progress.advance(BANDS + 2)
-                continue
-            texture, seen = baked
-            write_texture(take.texture_path(frame), take.proxy_path(frame), texture)
-            written.append(frame)
-            covered = int((canvas.uv_map.ids >= 0).sum())
-            metrics = {
-                "proxy": str(take.proxy_path(frame)),
-                "seconds": round(time.perf_counter() - begun, 3),
-                "seen_share": round(float(seen.sum()) / max(covered, 1), 4),
-            }
-            progress.frame(frame, str(take.texture_path(frame)), metrics)
-            step()
-    return written
+class _Bake:
+    """One run over the frames that are to be baked."""
+
+    def __init__(
+        self, take: Take, capture: Capture, request: MapRequest, layout: Layout, base: BaseTexture | None, say: Progress
+    ) -> None:
+        """Everything that the frames share but the UV maps of tiles, of which one at a time is in memory."""
+        self.take, self.request, self.layout, self.base, self.say = take, request, layout, base, say
+        self.tiles = request.tiles or (None,)
+        self.capture = capture
+        self.cameras = [camera.undistorted() for camera in capture.cameras]
+        self.canvas: Canvas | None = None
+        self.canvas_tile: int | None = None
+        self._a_frame = len(self.cameras) + 1 + len(self.tiles) * BANDS + 1
+        self._steps = 0  # of the frame at hand
+        self._overlaps: set[int | None] = set()  # tiles whose overlaps were spoken of
+
+    def run(self, frames: list[int]) -> list[int]:
+        """Bake `frames`; returns those written. Raises RequestError if plates of none of them can be used."""
+        self.say.stage("Baking", len(frames) * self._a_frame)
+        self._to_tile(self.tiles[0])
+        written, refused = [], None
+        with ThreadPoolExecutor(READERS) as pool:
+            plates = Plates(pool, self.capture, frames)
+            for frame in frames:
+                self._steps = 0
+                try:
+                    done = self._bake(frame, plates.of_next_frame())
+                    why = None if done else f"Frame {frame} has no plate of the chosen cameras"
+                except RequestError as error:
+                    done, refused, why = False, refused or error, str(error).rstrip(".")
+                if done:
+                    written.append(frame)
+                else:
+                    self.say.warning(f"{why}; the map of frame {frame} is skipped.")
+                self._step(self._a_frame - self._steps)
+        if refused and not written:
+            raise refused
+        return written
+
+    def _bake(self, frame: int, plates: Iterator[Plate]) -> bool:
+        """Bake one frame whole; False if it has no plate."""
+        begun, seen, texels = time.perf_counter(), 0, 0
+        vertices = self.take.read_geometry(frame)
+        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step)
+        if solved is None:
+            return False
+        for tile in self.tiles:
+            self._to_tile(tile)
+            texture, coverage = self._paint(solved, tile)
+            if tile == self.tiles[-1]:
+                del solved  # writing takes room of its own
+            seen += int(np.count_nonzero(coverage))
+            texels += int(np.count_nonzero(self.canvas.uv_map.ids >= 0))
+            write_tile(self.take.maps, self.request, frame, tile, texture, coverage)
+        maps = self.take.maps
+        metrics = {"seconds": round(time.perf_counter() - begun, 3), "seen_share": round(seen / max(texels, 1), 4)}
+        maps.record(frame, self.take.geometry_path(frame), metrics)
+        proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
+        self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
+        return True
+
+    def _paint(self, solved: Solved, tile: int | None) -> tuple[Array, Array]:
+        """The finished texels of `tile` and their coverage."""
+        canvas, texels = self.canvas, format_of(self.request.format).texels
+        texture, coverage = paint(canvas, solved, texels, self._step)
+        if self.base is not None:
+            base = self.base.at(tile, self.request.resolution, texels)
+            blend_base(texture, coverage, base, canvas.uv_map, solved.vertices, canvas.edges, canvas.triangles)
+        fill_empty(texture, canvas.uv_map.ids == EMPTY)
+        return texture, coverage
+
+    def _to_tile(self, tile: int | None) -> None:
+        """Make the canvas that of `tile`; with a single map it is made once."""
+        if self.canvas is not None and tile == self.canvas_tile:
+            return
+        template = self.take.template
+        if self.canvas is not None:
+            self.canvas = replace(self.canvas, uv_map=None)  # the old map's room, before the new one takes its own
+        uv_map = map_uv(template, self.request.resolution, self.layout, tile or FIRST)
+        if self.canvas is None:
+            self.canvas = Canvas.of(template, self.request.resolution, uv_map)
+        self.canvas, self.canvas_tile = replace(self.canvas, uv_map=uv_map), tile
+        overlap = overlap_warning(template, uv_map)
+        if overlap and tile not in self._overlaps:
+            self.say.warning(overlap)
+        self._overlaps.add(tile)
+
+    def _step(self, steps: int = 1) -> None:
+        self._steps += steps
+        self.say.advance(steps)
+        self.say.check()
 
 
 def _choose_frames(take: Take, frames: tuple[int, ...] | None) -> list[int]:
@@ -105,46 +185,12 @@ def _choose_frames(take: Take, frames: tuple[int, ...] | None) -> list[int]:
     return sorted(set(frames))
 
 
-def _is_current(take: Take, frame: int, resolution: int) -> bool:
-    """Whether the master of `frame`, known to be whole, is of `resolution` and has its proxy beside it."""
-    return take.proxy_path(frame).is_file() and texture_size(take.texture_path(frame)) == (resolution, resolution)
-
-
-def _plate_jobs(capture: Capture, frames: Iterable[int]) -> Iterator[Callable[[], tuple[Array | None, Array | None]]]:
+def _with_plates(capture: Capture, frames: list[int], progress: Progress) -> list[int]:
+    """Those of `frames` that any camera filmed. Raises RequestError if there are frames and none is."""
+    filmed = [frame for frame in frames if capture.images.get(frame)]
     for frame in frames:
-        for camera in capture.cameras:
-            plate = capture.images[frame].get(camera.name)
-            mask = capture.masks.get(frame, {}).get(camera.name)
-            yield lambda plate=plate, mask=mask, camera=camera: _read(plate, mask, camera)
-
-
-def _read(plate: Path | None, mask: Path | None, camera: Camera) -> tuple[Array | None, Array | None]:
-    """The plate and its mask (zero: ignore), None where there is none."""
-    if plate is None:
-        return None, None
-    pixels = read_plate(plate, camera)
-    if mask is None:
-        return pixels, None
-    values = read_plate(mask, camera)[..., 0]
-    return pixels, values > np.iinfo(values.dtype).max // 2
-
-
-def _read_ahead(pool: ThreadPoolExecutor, jobs: Iterator[Callable]) -> Iterator:
-    """Results of `jobs` in order, with a few always under way in `pool`."""
-    waiting = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(job))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _plates_of_frame(read: Iterator, count: int) -> Iterator[tuple[int, Array | None, Array | None]]:
-    for k in range(count):
-        plate, mask = next(read)
-        yield k, plate, mask
+        if frame not in filmed:
+            progress.warning(f"Frame {frame} has no plates in {capture.source}; its texture is skipped.")
+    if frames and not filmed:
+        raise RequestError(f"None of the frames to bake has plates in {capture.source}; name the folder with --images.")
+    return filmed

@@ -1,4 +1,4 @@
-"""The UV map as pixels: which triangle every texel shows. Depends on the template alone, so it is made once a bake.
+"""The UV map as pixels: which triangle every texel shows. Depends on the template alone.
 
 Texel (x, y) of a map of R x R texels has its centre at u = (x + 0.5) / R, v = 1 - (y + 0.5) / R.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numba as nb
 import numpy as np
 
-from ..errors import RequestError
-from ..raster import rasterise
 from ..template import Template
+from .layout import FIRST, Layout, faces_of, lay_out, name_faces, tile_corner
+from .rasterise import rasterise_uv
 
 Array = np.ndarray
 EMPTY = -1  # a texel no triangle covers
@@ -21,41 +21,41 @@ _INSIDE = 1e-3  # barycentric: nearer to an edge, a texel shared by two neighbou
 
 @dataclass(frozen=True)
 class UvMap:
-    """Texels of one template at one resolution."""
+    """Texels of one tile of a template at one resolution."""
 
     resolution: int
     corners: Array  # [T, 3, 2] float64, the triangles in texels, y down
     ids: Array = field(repr=False)  # [R, R] int32: triangle; EMPTY; or `padding_id(triangle)` past an island's border
-    overlapping: int  # triangles that share texels with an earlier one
-    warnings: tuple[str, ...] = ()
+    overlapping: Array = field(repr=False)  # [T] bool: triangles that share texels with an earlier one
 
 
-def map_uv(template: Template, resolution: int) -> UvMap:
-    """Rasterise the UV triangles of `template` and pad the islands; where triangles overlap the first one wins.
+def map_uv(template: Template, resolution: int, layout: Layout | None = None, tile: int = FIRST) -> UvMap:
+    """Rasterise what lies in `tile` and pad the islands; where triangles overlap the first one wins.
 
-    Triangles without area in UV and triangles wholly outside the tile [0, 1]^2 are left out, with a warning.
-    Raises RequestError for a template without UV, or with none inside the tile.
+    `layout` is the template's, made anew where it is not given. Raises RequestError as `lay_out` does.
     """
-    if template.uv is None:
-        raise RequestError("The template has no UV map, so there is nothing to bake onto; unwrap it and track again.")
+    layout = layout or lay_out(template)
     size = float(resolution)
-    pixels = np.asarray(template.uv, np.float64) * (size, -size) + (0.0, size)
+    pixels = (np.asarray(template.uv, np.float64) - tile_corner(tile)) * (size, -size) + (0.0, size)
     corners = pixels[template.triangle_loops]
     low, high = corners.min(axis=1), corners.max(axis=1)
-    finite = np.isfinite(corners).all(axis=(1, 2))
-    outside = finite & ((low >= size) | (high <= 0)).any(axis=1)
-    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    flat = ~finite | (np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) < 1e-9 * size * size)
-    good = np.flatnonzero(~(outside | flat))
-    if len(good) == 0:
-        raise RequestError("The template's UV map has no face inside the tile 0 to 1; unwrap it there and track again.")
-    ids, _ = rasterise(pixels, np.ones(len(pixels)), template.triangle_loops[good], resolution, resolution)
+    good = np.flatnonzero(layout.usable & ~((low >= size) | (high <= 0)).any(axis=1))
+    ids = rasterise_uv(corners[good], resolution)
     covered = ids >= 0
     ids[covered] = good[ids[covered]]
     del covered
-    overlapping = int(_count_overlaps(corners, good, ids))
+    overlapping = np.zeros(len(corners), bool)
+    overlapping[good] = _lose_texels(corners, good, ids)
     _pad(ids, padding_width(resolution))
-    return UvMap(resolution, corners, ids, overlapping, _warnings(flat & ~outside, outside, overlapping))
+    return UvMap(resolution, corners, ids, overlapping)
+
+
+def overlap_warning(template: Template, uv_map: UvMap) -> str | None:
+    """The sentence for faces that overlap, with their numbers; None where none does."""
+    if not uv_map.overlapping.any():
+        return None
+    named = name_faces(faces_of(template, uv_map.overlapping))
+    return f"{named} on top of others in the UV map: those with the lower number keep the texels."
 
 
 def padding_width(resolution: int) -> int:
@@ -68,23 +68,13 @@ def padding_id(triangle: int) -> int:
     return -2 - triangle
 
 
-def _warnings(flat: Array, outside: Array, overlapping: int) -> tuple[str, ...]:
-    said = []
-    if flat.any():
-        said.append(f"{flat.sum()} triangles have no area in the UV map; they get no texture.")
-    if outside.any():
-        said.append(f"{outside.sum()} triangles lie outside the UV tile 0 to 1; only that tile is baked.")
-    if overlapping:
-        said.append(f"{overlapping} triangles overlap others in the UV map; the first face keeps the texels.")
-    return tuple(said)
-
-
 @nb.njit(cache=True)
-def _count_overlaps(corners, triangles, ids):
-    """How many of `triangles` lost a texel well inside them to another one."""
+def _lose_texels(corners, triangles, ids):
+    """Which of `triangles` lost a texel well inside them to another one."""
     size = ids.shape[0]
-    count = 0
-    for t in triangles:
+    losers = np.zeros(len(triangles), np.bool_)
+    for i in range(len(triangles)):
+        t = triangles[i]
         x0, y0, x1, y1 = corners[t, 0, 0], corners[t, 0, 1], corners[t, 1, 0], corners[t, 1, 1]
         x2, y2 = corners[t, 2, 0], corners[t, 2, 1]
         inv = 1.0 / ((y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2))
@@ -102,8 +92,8 @@ def _count_overlaps(corners, triangles, ids):
                         break
             if lost:
                 break
-        count += lost
-    return count
+        losers[i] = lost
+    return losers
 
 
 @nb.njit(cache=True)

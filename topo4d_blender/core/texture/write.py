@@ -1,40 +1,65 @@
-"""Texture files: PNG masters and their proxies, sRGB, each there whole or not at all."""
+"""A frame's files: masters, proxies for the viewport and coverage, and the room they need before they are there."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
 
+import cv2
 import numpy as np
-from PIL import Image, PngImagePlugin
 
-from ..files import atomic_write
+from ..errors import StorageError
+from ..take.maps import PROXY, MapRequest, Maps
+from .formats import format_of, write_png
 
-PROXY = 2048  # texels along a side of the viewport's copy
+Array = np.ndarray
+_PROXY_BYTES = 1.4  # a texel of an 8-bit PNG
+_COVERAGE_BYTES = 0.4  # a texel: smooth but at its borders
 
 
-def write_texture(master: Path, proxy: Path, texture: np.ndarray) -> None:
-    """Write `texture` [R, R, 3] uint8 (sRGB) and its proxy; the master last, so that a master means both are there.
+def write_tile(maps: Maps, request: MapRequest, frame: int, tile: int | None, texture: Array, coverage: Array) -> None:
+    """Write what belongs to one map: `texture` [R, R, 3] uint8 or uint16 (sRGB) and `coverage` [R, R] uint8.
 
-    Raises StorageError if the disk is full or not writable.
+    The master comes last, so that a master means that all is there. Raises StorageError.
     """
-    image = Image.fromarray(texture)
-    small = image
-    if texture.shape[0] > PROXY:
-        small = image.resize((PROXY, PROXY), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    _write_png(proxy, small)
-    _write_png(master, image)
+    write_png(maps.coverage(frame, tile), _shrunk(coverage))
+    if not request.small:
+        write_png(maps.proxy(frame, tile), _as_8_bit(_shrunk(texture)))
+    format_of(request.format).write(maps.master(frame, tile), texture)
 
 
-def texture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in texels of a texture on disk; None if it cannot be read. Reads the header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError:
-        return None
+def require_room(maps: Maps, request: MapRequest, frames: list[int]) -> None:
+    """Raise StorageError unless the take's disk has room for the maps of `frames`.
+
+    What lies there of them is replaced one file after the other, so it counts as room but for the largest.
+    """
+    tiles = len(request.tiles or (None,))
+    small = min(request.resolution, PROXY) ** 2
+    a_map = request.resolution**2 * format_of(request.format).bytes_a_texel + small * _COVERAGE_BYTES
+    a_map += 0 if request.small else small * _PROXY_BYTES
+    need = int(a_map * tiles * len(frames))
+    if there := maps.bytes_of(frames):
+        need = max(need - there, 0) + int(a_map)
+    free = shutil.disk_usage(maps.folder).free
+    if need > free:
+        raise StorageError(
+            f"{len(frames)} maps of {request.resolution} texels as {request.format} need about {_in_words(need)} and "
+            f"the disk of {maps.folder} has {_in_words(free)} free; make room, or bake fewer frames (--frames 1-100:5),"
+            " smaller maps (--resolution) or JPEG (--format jpeg)."
+        )
 
 
-def _write_png(path: Path, image: Image.Image) -> None:
-    info = PngImagePlugin.PngInfo()
-    info.add(b"sRGB", b"\0")  # the colour space, said in the file: perceptual intent
-    atomic_write(path, lambda file: image.save(file, "PNG", compress_level=1, pnginfo=info))
+def _shrunk(texels: Array) -> Array:
+    if texels.shape[0] <= PROXY:
+        return texels
+    return cv2.resize(texels, (PROXY, PROXY), interpolation=cv2.INTER_AREA)
+
+
+def _as_8_bit(texels: Array) -> Array:
+    """Rounded, so that 65535 is 255."""
+    if texels.dtype == np.uint8:
+        return texels
+    return ((texels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{max(size / 2**20, 0.1):.1f} MB"
