@@ -159,7 +159,8 @@ def test_unit_can_be_told(capture):
 
 
 @pytest.mark.parametrize(
-    ("text", "frames"), [("8-9", (8, 9)), ("11,8", (8, 11)), (" 9 - 10 , 8", (8, 9, 10)), ("10", (10,)), ("9-9", (9,))]
+    ("text", "frames"),
+    [("8-9", (8, 9)), ("11,8", (8, 11)), (" 9 - 10 , 8", (8, 9, 10)), ("10", (10,)), ("9-9", (9,)), ("11-9", (9, 10, 11))],
 )
 def test_frames_are_chosen(capture, text, frames):
     read = open_capture(capture, text)
@@ -172,7 +173,7 @@ def test_range_beyond_the_capture_is_cut_and_said(capture):
     assert "10-11" in read.warnings[0] and "10-120" in read.warnings[0]
 
 
-@pytest.mark.parametrize("text", ["", "1-", "a", "1;2", "-3", "9-8", "1-3", "9,40"])
+@pytest.mark.parametrize("text", ["", "1-", "a", "1;2", "-3", "8-9-10", "1-3", "9,40"])
 def test_frames_that_are_none(capture, text):
     refused(capture, "frame", frames=text)
 

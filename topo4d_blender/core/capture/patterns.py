@@ -104,22 +104,38 @@ def choose_frames(text: str, available: Iterable[int]) -> tuple[tuple[int, ...],
     everything = sorted(available)
     chosen: set[int] = set()
     warnings = []
+    for part, run in _runs(text):
+        inside = [f for f in everything if f in run]
+        if not inside:
+            raise RequestError(f"The capture has no frame {part}: its frames are {everything[0]}-{everything[-1]}.")
+        if min(run) < everything[0] or max(run) > everything[-1]:
+            warnings.append(f"The capture has only the frames {inside[0]}-{inside[-1]} of {part}.")
+        chosen.update(inside)
+    return tuple(sorted(chosen)), warnings
+
+
+def frames_as_written(text: str, available: Iterable[int]) -> list[int]:
+    """The frames of `available` that `text` names, each once, in the order and direction in which it names them."""
+    everything = sorted(available)
+    named: dict[int, None] = {}
+    for _, run in _runs(text):
+        named.update(dict.fromkeys(f for f in everything[:: 1 if run.step > 0 else -1] if f in run))
+    return list(named)
+
+
+def _runs(text: str) -> list[tuple[str, range]]:
+    """Every part of `text` and the numbers it names; "60-40" names them downwards. Raises RequestError."""
+    if not text.strip():
+        raise RequestError("No frames are named; write them as 1-120, 1,50-60 or 1-100:5.")
+    runs = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?::\s*([1-9]\d*)\s*)?)?", part)
         if not match:
             raise RequestError(f"The frames {text!r} are not understood; write them as 1-120, 1,50-60 or 1-100:5.")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise RequestError(f"The frames {part.strip()!r} run backwards; write the lower number first.")
-        inside = [f for f in everything if first <= f <= last and (f - first) % int(match[3] or 1) == 0]
-        if not inside:
-            raise RequestError(
-                f"The capture has no frame {part.strip()}: its frames are {everything[0]}-{everything[-1]}."
-            )
-        if first < everything[0] or last > everything[-1]:
-            warnings.append(f"The capture has only the frames {inside[0]}-{inside[-1]} of {part.strip()}.")
-        chosen.update(inside)
-    return tuple(sorted(chosen)), warnings
+        way = 1 if first <= last else -1
+        runs.append((part.strip(), range(first, last + way, way * int(match[3] or 1))))
+    return runs
 
 
 def frames_text(frames: Iterable[int]) -> str:
