@@ -11,11 +11,12 @@ CLASSES = (*properties.CLASSES, *preferences.CLASSES, *operators.CLASSES, *panel
 
 
 def register() -> None:
-    """Register classes, attach the properties, start the timer."""
+    """Register classes, attach the properties, look for an installed engine, start the timer."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.topo4d = bpy.props.PointerProperty(type=properties.TOPO4D_PG_scene)
     bpy.types.Object.topo4d = bpy.props.PointerProperty(type=properties.TOPO4D_PG_object)
+    preferences.find_installed()
     pump.register()
 
 

@@ -189,7 +189,7 @@ def test_every_step_says_what_comes_before_it(artist, tmp_path):
     with pytest.raises(RuntimeError, match="Load a capture first"):
         bpy.ops.topo4d.track()
     bpy.context.preferences.addons["topo4d_blender"].preferences.python = ""
-    with pytest.raises(RuntimeError, match="Choose the Python that has the Topo4D engine"):
+    with pytest.raises(RuntimeError, match="Install the engine, or choose the Python that has it"):
         bpy.ops.topo4d.load_capture(filepath=str(tmp_path))
     with pytest.raises(RuntimeError, match="Track a sequence first"):
         bpy.ops.topo4d.export_fbx(filepath=str(tmp_path / "a.fbx"))

@@ -14,6 +14,7 @@ bpy = pytest.importorskip("bpy")
 pytestmark = pytest.mark.bpy
 
 from topo4d_blender.bridge import engine as engines  # noqa: E402
+from topo4d_blender.bridge.interpreter import Interpreter  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_worker.py").read_text()
 
@@ -27,7 +28,7 @@ def start(tmp_path):
         folder = tmp_path / "folder with spaces é"
         folder.mkdir(exist_ok=True)
         (folder / "worker.py").write_text(f"MODE = {mode!r}\n{FAKE}", "utf-8")
-        engine = engines.Engine(python, folder / "engine.log", folder / "worker.py")
+        engine = engines.Engine(Interpreter(python), folder / "engine.log", folder / "worker.py")
         engine.start()
         started.append(engine)
         return engine
@@ -163,7 +164,9 @@ def test_the_real_worker_starts_from_any_folder_name_beside_bad_neighbours(tmp_p
     (tmp_path / name).symlink_to(package, target_is_directory=True)
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text("raise SystemExit('the neighbour was imported')")
-    engine = engines.Engine(sys.executable, tmp_path / "engine.log", tmp_path / name / "bridge" / "launch_worker.py")
+    engine = engines.Engine(
+        Interpreter(sys.executable), tmp_path / "engine.log", tmp_path / name / "bridge" / "launch_worker.py"
+    )
     engine.start()
     try:
         engine.send({"command": "start", "job": "open", "capture": str(tmp_path / "nothing here"), "frames": None})

@@ -17,8 +17,8 @@ def test_this_machine_runs_the_engine():
     found = json.loads(result.stdout)
     assert result.exit_code == 0
     assert found["executable"] == sys.executable
-    assert found["methods"] == [{"method": "gauss-newton", "device": "cpu", "runs": True, "why": ""}]
-    assert all(p["works"] and p["version"] == p["pin"] for p in found["packages"])
+    assert found["methods"][0] == {"method": "gauss-newton", "device": "cpu", "needed": True, "runs": True, "why": ""}
+    assert all(p["works"] and p["version"].partition("+")[0] == p["pin"] for p in found["packages"])
     assert found["cores"] >= 1
 
 
@@ -38,9 +38,9 @@ def test_it_asks_for_the_packages_of_pyproject():
 def test_a_missing_package_is_met_with_one_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)  # import numba fails now
     monkeypatch.setattr(doctor, "package_version", lambda name: None if name in ("numba", "bpy") else "1.0")
-    monkeypatch.setattr(doctor, "_cuda", lambda: "no device")
     found = doctor.diagnose()
-    assert [m["runs"] for m in found["methods"]] == [False]
+    assert not found["methods"][0]["runs"] and not doctor.works(found)
+    assert found["can"][0].startswith("Cannot track: numba")
     pin = next(d for d in PROJECT["dependencies"] if d.startswith("numba"))
     steps = [sentence for sentence in found["advice"] if "numba" in sentence]
     assert len(steps) == 1 and "pip install" in steps[0] and pin in steps[0]

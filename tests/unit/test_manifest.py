@@ -27,7 +27,7 @@ def test_texts_fit_and_end_without_a_full_stop():
 
 
 def test_permissions_are_those_that_are_used():
-    assert set(MANIFEST["permissions"]) == {"files"}
+    assert set(MANIFEST["permissions"]) == {"files", "network"}
 
 
 def test_no_wheels_and_no_platforms():

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "topo4d_blender"
 FILES = sorted(PACKAGE.rglob("*.py"))
 BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "addon_utils"}
 IN_BLENDER = ("bridge", "operators", "panels")  # with the files at the top: what Blender's process imports
+SHARED = {"core", "core.protocol", "core.pins", "core.gpus"}  # the standard library alone: both sides import them
 ALLOWED_IN_BLENDER = BLENDER | {"numpy"} | set(sys.stdlib_module_names)
 
 
@@ -69,8 +70,23 @@ def test_blenders_process_needs_numpy_alone(path):
         assert absolute(path) <= set(sys.stdlib_module_names)  # it runs in the engine's Python
         return
     assert absolute(path) <= ALLOWED_IN_BLENDER
-    core = {module for level, module in imports(path) if level and module.split(".")[0] == "core"}
-    assert core <= {"core", "core.protocol"}
+    core = {".".join(m.split(".")[:2]) for level, m in imports(path) if level and m.split(".")[0] == "core"}
+    assert core <= SHARED
+
+
+INSTALLER = [
+    *sorted((PACKAGE / "bridge" / "install").glob("*.py")),
+    *(PACKAGE / "bridge" / name for name in ("engine.py", "errors.py", "interpreter.py", "__init__.py")),
+    *(PACKAGE / "core" / f"{name.split('.')[1]}.py" for name in sorted(SHARED) if "." in name),
+]
+
+
+@pytest.mark.parametrize("path", INSTALLER, ids=named)
+def test_the_installer_runs_in_a_python_with_nothing_installed(path):
+    assert absolute(path) <= set(sys.stdlib_module_names)
+    if room(path) == "bridge":
+        beside = {path.stem for path in INSTALLER} | {"install", "core", ""}
+        assert {m.split(".")[0] for level, m in imports(path) if level} <= beside
 
 
 def test_the_package_imports_without_blender_and_without_torch():

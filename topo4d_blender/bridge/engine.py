@@ -7,7 +7,6 @@ and which never blocks. Whatever goes wrong ends up as one sentence in `failure`
 from __future__ import annotations
 
 import atexit
-import os
 import queue
 import subprocess
 import sys
@@ -16,23 +15,22 @@ import time
 from pathlib import Path
 
 from ..core import protocol
+from .interpreter import LAUNCHER, Interpreter, clean_environment
 
-LAUNCHER = Path(__file__).with_name("launch_worker.py")
 HELLO_S = 120.0  # importing the numerical packages from a cold network disk
 SILENCE_S = 15 * protocol.HEARTBEAT_S
 TERMINATE_S = 10.0  # after a cancel that was not obeyed
 KILL_S = 5.0  # after a terminate that was not obeyed
 CLOSE_S = 1.0  # what leaving Blender may wait for the worker
 _LONGEST_LINE = 64 * 2**20  # bytes: a capture of 48 cameras and 2000 frames is about 10 MB
-_SCRUBBED = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "VIRTUAL_ENV")
 
 
 class Engine:
     """A worker process. `start` once; then `poll` often, `send`, `cancel`, and `close`."""
 
-    def __init__(self, python: str, log: Path, launcher: Path = LAUNCHER) -> None:
-        """`python` is the interpreter that has the engine's packages; its stderr goes to the file `log`."""
-        self.python = python
+    def __init__(self, interpreter: Interpreter, log: Path, launcher: Path = LAUNCHER) -> None:
+        """`interpreter` has the engine's packages; its stderr goes to the file `log`."""
+        self.interpreter = interpreter
         self.log = log
         self.launcher = launcher
         self.hello: dict | None = None  # the worker's first message, once it came
@@ -53,7 +51,7 @@ class Engine:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with open(self.log, "wb") as stderr:
                 self._process = subprocess.Popen(
-                    [self.python, "-I", "-u", "-X", "utf8", str(self.launcher)],
+                    self.interpreter.command(launcher=self.launcher),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -64,8 +62,8 @@ class Engine:
                 )
         except OSError as error:
             self.failure = (
-                f"The engine's Python cannot be started: {self.python} ({error.strerror}); "
-                "choose the Python that has the Topo4D engine."
+                f"The engine's Python cannot be started: {self.interpreter.python} ({error.strerror}); "
+                "choose the Python that has the Topo4D engine, or install the engine again."
             )
             return
         self._heard = self._polled = time.monotonic()
@@ -173,12 +171,3 @@ class Engine:
             lines = []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")
         return f"{last.rstrip('.')} (see {self.log})."
-
-
-def clean_environment() -> dict[str, str]:
-    """This process's environment without what would lead another Python astray: PYTHONPATH, PYTHONHOME, ..."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "__PYVENV", "QT_")) and name not in _SCRUBBED
-    }

@@ -7,6 +7,7 @@ from bpy.app.handlers import persistent
 
 from . import show, takes
 from .errors import BridgeError
+from .install.errand import INSTALL
 from .session import SESSION
 
 INTERVAL_S = 0.1
@@ -28,12 +29,14 @@ def unregister() -> None:
         if function in handlers:
             handlers.remove(function)
     SESSION.close_engine()
+    INSTALL.close()
 
 
 def tick() -> float:
     """One beat; returns the seconds to the next. A timer that raises is dropped by Blender, so nothing may."""
     try:
-        changed = SESSION.step()
+        changed = INSTALL.step()
+        changed = SESSION.step() or changed
         if SESSION.ready is not None:
             _commit()
             changed = True
@@ -41,7 +44,7 @@ def tick() -> float:
             _redraw()
     except Exception as error:  # a bug: say it and go on, rather than fall silent with a worker still running
         SESSION.message, SESSION.alert = f"Topo4D stumbled: {error!r}", True
-    return INTERVAL_S if SESSION.engine is not None else IDLE_S
+    return INTERVAL_S if SESSION.engine is not None or INSTALL.job else IDLE_S
 
 
 def _commit() -> None:

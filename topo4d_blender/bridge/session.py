@@ -19,6 +19,7 @@ from . import shape_keys, takes
 from .arrays import capture_to_object
 from .engine import Engine
 from .errors import BridgeError
+from .interpreter import Interpreter
 
 
 @dataclass
@@ -95,13 +96,13 @@ class Session:
         self.alert = False  # whether `message` is about something that went wrong
         self.warnings: list[str] = []
 
-    def start_engine(self, python: str, log: Path, launcher: Path | None = None) -> None:
+    def start_engine(self, interpreter: Interpreter, log: Path, launcher: Path | None = None) -> None:
         """Start the worker unless one runs. What prevents it is in `failure`."""
         if self.engine is not None and self.engine.running:
             return
         self.close_engine()
         self.failure = ""
-        self.engine = Engine(python, log, launcher) if launcher else Engine(python, log)
+        self.engine = Engine(interpreter, log, launcher) if launcher else Engine(interpreter, log)
         self.engine.start()
         self._notice_failure()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import platform
-import re
 import shutil
 import sys
-import tomllib
-from importlib import metadata
 from pathlib import Path
 
+from . import pins
+from .gpus import LEAST_DRIVER, ask_nvidia, choose_torch, this_platform
+from .jobs import METHODS
 from .machine import cores, memory_gb, package_version
 from .protocol import ENGINE, PROTOCOL
 
@@ -41,9 +41,9 @@ _LEAST_DISK_GB = 5.0
 
 
 def diagnose() -> dict:
-    """Everything doctor says, as plain JSON values."""
-    pins = _pins()
-    packages = [_required(name, module, pins.get(name)) for name, module in REQUIRED.items()]
+    """Everything doctor says, as plain JSON values. `can`, `advice`: sentences, the most pressing advice first."""
+    wanted = pins.engine_pins(pins.tag()) or pins.engine_pins()
+    packages = [_required(name, module, wanted.get(name)) for name, module in REQUIRED.items() if name in wanted]
     optional = [{"name": name, "version": package_version(name), "use": use} for name, use in OPTIONAL.items()]
     memory = memory_gb()
     found = {
@@ -57,19 +57,26 @@ def diagnose() -> dict:
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "packages": packages,
         "optional": optional,
-        "cuda": _cuda() if package_version("torch") else "no torch, so CUDA was not looked for",
-        "methods": [{"method": "gauss-newton", "device": "cpu", **_gauss_newton(packages)}],
+        "cuda": _cuda(),
     }
-    return {**found, "advice": _advice(found, pins)}
+    found["methods"] = [{"method": METHODS[0], "device": "cpu", "needed": True, **_gauss_newton(packages)}]
+    if "splat" in METHODS:
+        found["methods"].append(_splat(packages, found["cuda"]))
+    return {**found, "can": _can(found), "advice": _advice(found, wanted)}
+
+
+def works(found: dict) -> bool:
+    """Whether the engine is of use here: what every engine must do, it does."""
+    return all(method["runs"] for method in found["methods"] if method["needed"])
 
 
 def in_words(found: dict) -> str:
     """What `diagnose` found, for a person."""
-    memory = f"{found['memory_gb']} GB memory" if found["memory_gb"] is not None else "memory unknown"
     lines = [
         f"Topo4D engine {found['engine']} (protocol {found['protocol']})",
         f"Python {found['python']} on {found['system']}",
-        f"{found['cores']} cores, {memory}, {found['disk_free_gb']} GB free on the disk of this folder",
+        "",
+        *found["can"],
         "",
         "Packages:",
     ]
@@ -78,13 +85,13 @@ def in_words(found: dict) -> str:
     lines += ["", "Optional:"]
     for package in found["optional"]:
         lines.append(f"  {package['name']:24} {package['version'] or 'not installed'} ({package['use']})")
-    lines += [f"  {'CUDA':24} {found['cuda']}", "", "Methods:"]
+    lines += ["", "Methods:"]
     for method in found["methods"]:
         state = "runs here" if method["runs"] else f"does not run: {method['why']}"
         lines.append(f"  {method['method']} on {method['device']}: {state}")
     lines += [
         "",
-        "For Blender, paste this into the add-on's preferences as the engine's Python:",
+        "For Blender, paste this into the add-on's preferences as Existing Python:",
         f"  {found['executable']}",
     ]
     if found["advice"]:
@@ -96,14 +103,15 @@ def in_words(found: dict) -> str:
 
 def _remark(package: dict) -> str:
     if not package["version"] or package["works"]:
-        return "" if package["pin"] in (None, package["version"]) else f" (tested with {package['pin']})"
+        return (
+            "" if package["pin"] in (None, package["version"].partition("+")[0]) else f" (tested with {package['pin']})"
+        )
     return f" (does not load: {package['why']})"
 
 
 def _required(name: str, module: str, pin: str | None) -> dict:
     """Whether a package is there and can be imported (a wheel for another system is there and can not)."""
-    version = (package_version(name) or "").partition("+")[0] or None  # 2.13.0+cpu is a build of 2.13.0
-    found = {"name": name, "version": version, "pin": pin, "works": True, "why": ""}
+    found = {"name": name, "version": package_version(name) or "", "pin": pin, "works": True, "why": ""}
     try:
         importlib.import_module(module)
     except Exception as error:  # a package may fail in any way while it loads
@@ -111,68 +119,96 @@ def _required(name: str, module: str, pin: str | None) -> dict:
     return found
 
 
-def _pins() -> dict[str, str]:
-    """The exact versions this engine is tested with; empty where neither metadata nor pyproject.toml is at hand."""
-    try:
-        texts = metadata.requires("topo4d") or []
-    except metadata.PackageNotFoundError:
-        project = Path(__file__).parents[2] / "pyproject.toml"
-        texts = (
-            tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"] if project.exists() else []
-        )
-    matches = (re.match(r"([\w.-]+)==([\w.]+)", text) for text in texts)
-    return {match[1].lower(): match[2] for match in matches if match}
-
-
-def _cuda() -> str:
+def _cuda() -> dict:
+    """{"runs", "card", "why"}: the card that torch computes on, or why there is none and what mends that."""
+    cards = ask_nvidia()
     try:
         import torch
     except Exception as error:  # a broken installation fails in any way
-        return f"torch does not load: {' '.join(str(error).split())[:120]}"
+        if cards or package_version("torch") is None:
+            return {"runs": False, "card": "", "why": choose_torch(this_platform(), cards).why}
+        return {"runs": False, "card": "", "why": f"Torch does not load: {' '.join(str(error).split())[:120]}."}
     if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    if torch.version.cuda:
-        return f"torch is built for CUDA {torch.version.cuda} but finds no device; update the graphics driver"
-    return "torch is a build without CUDA"
+        card = torch.cuda.get_device_properties(0)
+        return {"runs": True, "card": f"{card.name}, {card.total_memory / 2**30:.0f} GB", "why": ""}
+    if not cards:
+        why = "No NVIDIA card answers here."
+    elif torch.version.cuda is None:
+        why = f"{cards[0].name} is here, but this torch is a build without CUDA: install the one with it."
+    else:
+        why = f"Torch finds no card: update the driver {cards[0].driver} to {LEAST_DRIVER} or newer."
+    return {"runs": False, "card": "", "why": why}
 
 
 def _gauss_newton(packages: list[dict]) -> dict:
-    """Compile and run a kernel: that needs every package, a working compiler and a cache that can be written."""
-    broken = [p["name"] for p in packages if not p["works"]]
+    """Compile and run a kernel and solve a small system: that needs the packages, a compiler and a writable cache."""
+    broken = [p["name"] for p in packages if not p["works"] and p["name"] not in pins.HEAVY]
     if broken:
         return {"runs": False, "why": f"{', '.join(broken)} missing or broken"}
     try:
         import numpy as np
+        from scipy.sparse import diags_array
+        from scipy.sparse.linalg import spsolve
 
         from .raster import rasterise
 
         corners = np.array([[0, 0], [8, 0], [0, 8]], np.float32)
         ids, _ = rasterise(corners, np.ones(3, np.float32), np.array([[0, 1, 2]], np.int32), 4, 4)
-        assert (ids == 0).all()
+        ramp = spsolve(diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9), format="csc"), np.eye(9)[8])
+        wrong = (ids != 0).any() or not np.allclose(ramp, np.arange(1, 10) / 10)
     except Exception as error:  # whatever it is, the engine does not run
-        return {"runs": False, "why": f"numba fails ({' '.join(str(error).split())[:120]})"}
-    return {"runs": True, "why": ""}
+        return {"runs": False, "why": f"numba or scipy fails ({' '.join(str(error).split())[:120]})"}
+    return {"runs": not wrong, "why": "numba or scipy computes wrong numbers here" if wrong else ""}
 
 
-def _advice(found: dict, pins: dict[str, str]) -> list[str]:
-    """One step for each thing that is missing."""
+def _splat(packages: list[dict], cuda: dict) -> dict:
+    torch = next((p for p in packages if p["name"] == "torch"), None)
+    runs = torch is not None and torch["works"]
+    why = "" if runs else "torch is not installed" if not torch or not torch["version"] else "torch does not load"
+    return {"method": "splat", "device": "cuda" if cuda["runs"] else "cpu", "needed": False, "runs": runs, "why": why}
+
+
+def _can(found: dict) -> list[str]:
+    """What this machine can do, a sentence each."""
+    memory = f"{found['memory_gb']} GB of memory" if found["memory_gb"] is not None else "memory unknown"
+    machine = f"{found['cores']} cores, {memory}, {found['disk_free_gb']} GB free on this disk"
+    first = found["methods"][0]
+    lines = [f"Tracks and bakes on the processor: {machine}." if first["runs"] else f"Cannot track: {first['why']}."]
+    torch = next((p for p in found["packages"] if p["name"] == "torch"), {"version": "", "works": False})
+    gsplat = next(p["version"] for p in found["optional"] if p["name"] == "gsplat")
+    if found["cuda"]["runs"]:
+        drawn = f", gsplat {gsplat}" if gsplat else ", without gsplat"
+        lines.append(f"CUDA: yes, {found['cuda']['card']}, torch {torch['version']}{drawn}.")
+    else:
+        lines.append(f"CUDA: no. {found['cuda']['why']}")
+        lines.append(f"Torch: {torch['version'] or 'not installed; only the method splat needs it'}.")
+    return lines
+
+
+def _advice(found: dict, wanted: dict[str, str]) -> list[str]:
+    """One step for each thing that is missing, the most pressing first."""
     advice = []
-    if not found["python"].startswith("3.11."):
-        advice.append(f"Use Python 3.11: the engine is tested with it alone and this is {found['python']}.")
-    broken = [p["name"] for p in found["packages"] if not p["works"]]
-    if broken:
-        wanted = " ".join(f'"{name}=={pins[name]}"' if name in pins else name for name in broken)
+    if pins.tag() not in pins.pythons():
+        tested = ", ".join(pins.pythons())
+        advice.append(f"Use Python {tested}: the engine is tested with these and this is {found['python']}.")
+    broken = [p["name"] for p in found["packages"] if not p["works"] and (p["version"] or p["name"] not in pins.HEAVY)]
+    if broken and sys.flags.no_site:  # installed by the extension, into a folder of its own
         advice.append(
-            f'Install what is missing or broken: "{found["executable"]}" -m pip install --force-reinstall {wanted}'
+            f"Install the engine again in the extension's preferences: {', '.join(broken)} missing or broken."
         )
-    elif not all(m["runs"] for m in found["methods"]):
+    elif broken:
+        pinned = " ".join(f'"{name}=={wanted[name]}"' for name in broken)
+        advice.append(
+            f'Install what is missing or broken: "{found["executable"]}" -m pip install --force-reinstall {pinned}'
+        )
+    elif not works(found):
         advice.append(
             "Set the environment variable NUMBA_CACHE_DIR to a folder you can write to, then run doctor again."
         )
-    if not package_version("bpy"):
-        advice.append(f'For `topo4d demo` only: "{found["executable"]}" -m pip install "bpy==4.5.15"')
     if found["memory_gb"] is not None and found["memory_gb"] < _LEAST_MEMORY_GB:
         advice.append(f"Close other programs: {found['memory_gb']} GB of memory is little for full-size plates.")
     if found["disk_free_gb"] < _LEAST_DISK_GB:
         advice.append(f"Free some space: {found['disk_free_gb']} GB is little for a take with textures.")
+    if not package_version("bpy") and not sys.flags.no_site:
+        advice.append(f'For `topo4d demo` only: "{found["executable"]}" -m pip install "bpy==4.5.15"')
     return advice

@@ -3,8 +3,9 @@
 import bpy
 
 from .. import __package__ as base_package
+from ..bridge.install.errand import INSTALL
 from ..bridge.session import SESSION
-from ..preferences import NO_PYTHON, engine_log, engine_python
+from ..preferences import NO_PYTHON, engine_log, engine_python, install_log
 from .common import is_free
 
 
@@ -24,17 +25,20 @@ class TOPO4D_OT_test_engine(bpy.types.Operator):
         return is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start afresh, so that a changed path is the one tested."""
+        """Start afresh, so that a changed path is the one tested; its doctor looks at the machine meanwhile."""
         SESSION.close_engine()
-        SESSION.start_engine(engine_python(context), engine_log())
+        interpreter = engine_python(context)
+        SESSION.start_engine(interpreter, engine_log())
+        if not SESSION.failure:
+            INSTALL.start(interpreter, {"job": "check", "packages": interpreter.packages}, install_log())
         return {"FINISHED"}
 
 
 class TOPO4D_OT_open_preferences(bpy.types.Operator):
-    """Open the preferences of Topo4D, where the engine's Python is chosen"""
+    """Open the preferences of Topo4D, where the engine is installed or chosen"""
 
     bl_idname = "topo4d.open_preferences"
-    bl_label = "Choose Engine Python"
+    bl_label = "Set Up Engine"
     bl_options = {"INTERNAL"}
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
