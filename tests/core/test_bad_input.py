@@ -184,15 +184,55 @@ def test_refused_with_one_sentence_and_nothing_lost(film, whole_film, undisturbe
     assert geometry(take) == undisturbed
 
 
-@pytest.mark.parametrize("harm", [camera_without_images, images_without_a_camera, truncated_image])
-def test_refused_by_bake_too_and_maps_before_it_stay(film, whole_film, harm):
+@pytest.mark.parametrize("harm", [camera_without_images, images_without_a_camera])
+def test_refused_by_bake_too(film, whole_film, harm):
     assert track(film).exit_code == 0
     words = harm(film)
     refused(topo4d("bake", take_of(film), "--resolution", 32), *words)
-    whole = {f"{frame:06d}.png" for frame in (1, 2) if harm is truncated_image}
-    assert {path.name for path in take_of(film).glob("texture/*")} == whole
+    assert maps(film) == set()
     name = "witness" if harm is images_without_a_camera else "cam02"
     went_on(topo4d("bake", take_of(film), "--resolution", 32, "--without-cameras", name))
+
+
+def maps(film: Path) -> set[str]:
+    return {path.name for path in take_of(film).glob("texture/*")}
+
+
+@pytest.mark.parametrize("harm", [image_of_another_size, truncated_image, empty_image])
+def test_bake_skips_a_frame_with_a_plate_of_no_use_and_resume_bakes_it_when_it_is_mended(film, whole_film, harm):
+    assert track(film).exit_code == 0
+    words = harm(film)
+    went_on(topo4d("bake", take_of(film), "--resolution", 32), str(words[0]), "frame 3 is skipped")
+    assert maps(film) == {"000001.png", "000002.png"}
+    refused(topo4d("bake", take_of(film), "--resolution", 32, "--resume"), *words)  # nothing else is left to do
+    shutil.copytree(whole_film / "images", film / "images", dirs_exist_ok=True)  # mended
+    went_on(topo4d("bake", take_of(film), "--resolution", 32, "--resume"))
+    assert maps(film) == {"000001.png", "000002.png", "000003.png"}
+
+
+def test_maps_that_are_there_are_not_lost_to_another_bake(film):
+    assert track(film).exit_code == 0
+    take = take_of(film)
+    went_on(topo4d("bake", take, "--resolution", 32, "--frames", "1-3:2"))
+    before = {path: path.read_bytes() for path in take.rglob("*.png")}
+    assert maps(film) == {"000001.png", "000003.png"}
+    refused(topo4d("bake", take, "--resolution", 32), take, "frame 1, 3", "--resume", "--overwrite")
+    for other in (["--resolution", 64], ["--format", "jpeg"], ["--without-cameras", "cam02"]):
+        refused(topo4d("bake", take, "--resolution", 32, *other, "--resume"), take, "--overwrite")
+    refused(topo4d("bake", take, "--resolution", 64, "--frames", "1", "--overwrite"), take, "frame 3")
+    refused(topo4d("bake", take, "--resolution", 32, "--base-texture", film / "skin.png", "--resume"), "skin.png")
+    refused(topo4d("bake", take, "--format", "webp"), "webp", "exr")
+    refused(topo4d("bake", take, "--frames", "1-3:0"), "1-3:0", "1-100:5")
+    assert {path: path.read_bytes() for path in take.rglob("*.png")} == before
+
+
+def test_a_take_tracked_on_another_template_is_not_baked(film):
+    assert track(film, "--frames", "1").exit_code == 0
+    with np.load(take_of(film) / "template.npz") as file:
+        arrays = dict(file)
+    np.savez(take_of(film) / "template.npz", **{**arrays, "vertices": arrays["vertices"] + 1})
+    refused(topo4d("bake", take_of(film), "--resolution", 32), take_of(film) / "template.npz", "not the template")
+    assert maps(film) == set()
 
 
 def test_the_ways_out_that_the_sentence_names(film, undisturbed):
@@ -372,7 +412,7 @@ track = ["track", film, "--template", film + "/start.obj", "--out"]
 bake = ["bake", take, "--resolution", 32, "--resume"]
 attempt("tracked", *track, take)
 attempt("baked", *bake)
-for name in ("geometry/000003.npy", "texture/000003.png", "texture_2k/000003.png"):
+for name in ("geometry/000003.npy", "texture/000003.png"):
     Path(take, name).unlink()
 try:
     Path(disk, "ballast").write_bytes(bytes(2**20))
@@ -424,7 +464,7 @@ def small_disk(whole_film, tmp_path_factory) -> dict[str, list]:
     [
         ("full disk, a new take", ["disk is full", "/new/"]),
         ("full disk, track", ["disk is full", "000003.npy"]),
-        ("full disk, bake", ["disk is full", "000003.png"]),
+        ("full disk, bake", ["maps of 1 frame(s)", "need about", "0 kB free"]),
         ("read-only, a new take", ["cannot be written", "Read-only", "/new"]),
         ("read-only, track", ["cannot be written", "Read-only", "000003.npy"]),
     ],

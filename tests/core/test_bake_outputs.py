@@ -381,7 +381,7 @@ def test_a_disk_too_small_for_the_sequence_is_told_before_the_first_frame(tmp_pa
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(1), tuple(range(1, 13)))
     usage = write.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage._replace(free=20 * 2**20))
-    with pytest.raises(StorageError, match=r"12 maps of 1024 texels as png need about 21\.\d MB.* has 20\.0 MB free"):
+    with pytest.raises(StorageError, match=r"maps of 12 frame\(s\), 1024 texels as png, need about 21\.\d MB.* has 20\.0 MB free"):
         bake_take(take, capture, 1024)
     assert not (take.folder / "texture").exists()
     assert bake_take(take, capture, 64) == list(range(1, 13))

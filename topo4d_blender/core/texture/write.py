@@ -42,9 +42,9 @@ def require_room(maps: Maps, request: MapRequest, frames: list[int]) -> None:
     free = shutil.disk_usage(maps.folder).free
     if need > free:
         raise StorageError(
-            f"{len(frames)} maps of {request.resolution} texels as {request.format} need about {_in_words(need)} and "
-            f"the disk of {maps.folder} has {_in_words(free)} free; make room, or bake fewer frames (--frames 1-100:5),"
-            " smaller maps (--resolution) or JPEG (--format jpeg)."
+            f"The maps of {len(frames)} frame(s), {request.resolution} texels as {request.format}, need about "
+            f"{_in_words(need)}, and the disk of {maps.folder} has {_in_words(free)} free; make room, or bake fewer "
+            "frames (--frames 1-100:5), smaller maps (--resolution) or JPEG (--format jpeg)."
         )
 
 
@@ -62,4 +62,7 @@ def _as_8_bit(texels: Array) -> Array:
 
 
 def _in_words(size: int) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{max(size / 2**20, 0.1):.1f} MB"
+    for unit, name in ((2**30, "GB"), (2**20, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 2**10:.0f} kB"
