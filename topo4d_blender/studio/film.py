@@ -25,7 +25,7 @@ from ..core.progress import Progress
 from ..core.template import Template
 from . import performance, suzanne
 from .look import Look
-from .rig import Rig, Sensor, camera_gains, expose, place_cameras
+from .rig import Rig, Sensor, camera_gains, expose, fault_of, place_cameras
 from .truth import face_mask
 
 Array = np.ndarray
@@ -48,6 +48,15 @@ class Film:
     def key(self) -> str:
         """Names the film."""
         return hashlib.sha256(json.dumps([VERSION, asdict(self)], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Prop:
+    """What is filmed with the head though the template lacks it: eyeballs, teeth, a tongue."""
+
+    vertices: Array  # [F, W, 3] capture units
+    template: Template  # its vertices are not looked at
+    texture: Array  # [R, R, 3] uint8 RGB on its UV map
 
 
 def plan_film(
@@ -119,6 +128,8 @@ def film_sequence(
     look: Look = Look(),  # noqa: B008
     roughness: Array | None = None,  # [R, R] uint8; None: the same all over
     face_region: Array | None = None,  # [V] bool: where the face mask may lie at all; None: anywhere
+    prop: Prop | None = None,
+    calibration: Sequence[Camera] | None = None,  # what capture.json says of the cameras; None: the truth
     frames: Sequence[int] | None = None,  # the frames' numbers; None: from 1
     progress: Progress | None = None,
     key: str | None = None,
@@ -134,15 +145,18 @@ def film_sequence(
     frames = tuple(frames or range(1, len(vertices) + 1))
     cameras = place_cameras(rig, vertices.reshape(-1, 3), unit_mm) if isinstance(rig, Rig) else list(rig)
     if key is None:
-        key = _digest(vertices, template, texture, cameras, frames, asdict(sensor), asdict(look), unit_mm)
+        more = (prop.vertices, prop.template, prop.texture) if prop else ()
+        more += (list(calibration),) if calibration else ()
+        key = _digest(vertices, template, texture, cameras, frames, asdict(sensor), asdict(look), unit_mm, *more)
         _claim(out, key, {"sensor": asdict(sensor), "look": asdict(look)})
-    for name, picture in (("truth_texture.png", texture), ("start.png", texture), ("roughness.png", roughness)):
+    pictures = {"truth_texture.png": texture, "start.png": texture, "roughness.png": roughness}
+    for name, picture in (pictures | {"prop.png": prop.texture if prop else None}).items():
         if picture is not None and not (out / name).exists():
             _write_picture(out / name, picture)
     start = replace(template, vertices=vertices[0].astype(np.float64))
     if not (out / "start.obj").exists():
         export_obj(start, out / "start.png", out / "start.obj")
-    _write_truth(out / "truth.npz", vertices, start, cameras, unit_mm, frames, face_region)
+    _write_truth(out / "truth.npz", vertices, start, cameras, unit_mm, frames, face_region, prop)
 
     middle = 0.5 * (vertices[0].min(0) + vertices[0].max(0))
     studio = Studio(
@@ -152,27 +166,41 @@ def film_sequence(
         look,
         middle,
         out / "roughness.png" if roughness is not None else None,
+        (replace(prop.template, vertices=prop.vertices[0].astype(np.float64)), out / "prop.png") if prop else None,
     )
-    _film(studio, vertices, cameras, frames, sensor, out, progress)
-    write_capture_json(out / "capture.json", cameras, unit_mm, f"images/{{camera}}/{{frame}}{sensor.suffix}")
+    _film(studio, look, vertices, prop, cameras, frames, sensor, out, progress)
+    pattern = f"images/{{camera}}/{{frame}}{sensor.suffix}"
+    if calibration is not None:
+        write_capture_json(out / "truth_cameras.json", cameras, unit_mm, pattern)
+    write_capture_json(out / "capture.json", calibration or cameras, unit_mm, pattern)
 
 
 def _film(
-    studio, vertices: Array, cameras: list[Camera], frames: tuple, sensor: Sensor, out: Path, progress: Progress
+    studio,
+    look: Look,
+    vertices: Array,
+    prop: Prop | None,
+    cameras: list[Camera],
+    frames: tuple,
+    sensor: Sensor,
+    out: Path,
+    progress: Progress,
 ) -> None:
     """Render what is missing, frame by frame: the mesh is moved once a frame, the cameras look in turn."""
-    gains = camera_gains(sensor, len(cameras))
     progress.stage("Filming", len(frames) * len(cameras))
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.png"
-        for frame, shape in zip(frames, vertices, strict=True):
+        for row, frame in enumerate(frames):
             posed = False
+            gains = camera_gains(sensor, len(cameras), frame)
             for index, camera in enumerate(cameras):
                 progress.check()
                 plate = out / "images" / camera.name / f"{frame:06d}{sensor.suffix}"
-                if not plate.exists():
+                fault = fault_of(sensor, index, frame)
+                if not plate.exists() and not (fault and fault.dropped):
                     if not posed:
-                        studio.pose(shape)
+                        studio.pose(vertices[row], prop.vertices[row] if prop else None)
+                        studio.light(look.at(frame))
                         posed = True
                     studio.render(camera, raw, seed=frame * 1009 + index)
                     linear = cv2.imread(str(raw), cv2.IMREAD_UNCHANGED)[:, :, ::-1].astype(np.float64) / 65535.0
@@ -188,10 +216,12 @@ def _write_truth(
     unit_mm: float,
     frames: tuple,
     region: Array | None,
+    prop: Prop | None,
 ) -> None:
     if path.exists():
         return
-    mask = face_mask(start.vertices, start.triangles, cameras)
+    before = (prop.vertices[0].astype(np.float64), prop.template.triangles) if prop else None
+    mask = face_mask(start.vertices, start.triangles, cameras, before)
     if region is not None:
         mask &= region
     content = {"vertices": vertices, "face_mask": mask, "unit_mm": unit_mm, "frames": np.array(frames, np.int32)}

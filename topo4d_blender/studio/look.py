@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,24 @@ class Look:
     ambient: float = 0.62  # even light from everywhere; added without rays, so it costs nothing and adds no noise
     background: float = 0.035  # linear gray seen behind the subject
     samples: int = 8  # paths a pixel: a power of two serves Cycles' sampling pattern best
+    drift: float = 0.0  # lamps and ambient swell and fade, and lamps change colour, by up to this share
+    drift_period: float = 12.0  # frames from swell to swell
+
+    def at(self, frame: int) -> Look:
+        """The look in `frame`: itself unless its light drifts."""
+        if not self.drift:
+            return self
+        lights = [
+            replace(light, watts=light.watts * self._share(frame, index), colour=self._tint(light, frame, index))
+            for index, light in enumerate(self.lights)
+        ]
+        return replace(self, lights=tuple(lights), ambient=self.ambient * self._share(frame, len(lights)))
+
+    def _share(self, frame: int, index: int) -> float:
+        """Golden-angle phases: no two of the things that drift do so together."""
+        return 1.0 + self.drift * float(np.sin(2.0 * np.pi * (frame / self.drift_period + 0.382 * index)))
+
+    def _tint(self, light: Light, frame: int, index: int) -> tuple[float, float, float]:
+        warmer = 0.5 * (self._share(frame, index + 5) - 1.0)
+        red, green, blue = light.colour
+        return red * (1.0 + warmer), green, blue * (1.0 - warmer)

@@ -74,15 +74,21 @@ class Studio:
         look: Look,
         middle: Array,
         roughness: Path | None = None,
+        prop: tuple[Template, Path] | None = None,
     ) -> None:
-        """`middle` [3] is the middle of the head in capture units; the lights stand around it."""
+        """`middle` [3] is the middle of the head in capture units; the lights stand around it.
+
+        `prop` is a mesh filmed besides, with its texture; it is as glossy as the skin.
+        """
         _empty_scene()
         self._metres = unit_mm / 1000.0
-        self._subject = make_mesh(template)
-        self._subject.data.materials.append(_material(texture, roughness, look))
-        if look.skin:
-            for light in look.lights:
-                _add_light(light, np.asarray(middle) * self._metres)
+        subjects = [(template, texture, roughness)] + ([(*prop, None)] if prop else [])
+        self._subjects = []
+        for mesh, picture, rough in subjects:
+            subject = make_mesh(mesh)
+            subject.data.materials.append(_material(picture, rough, look))
+            self._subjects.append(subject)
+        self._lamps = [_add_light(light, np.asarray(middle) * self._metres) for light in look.lights if look.skin]
         _set_world(look)
         _set_render(look)
         lens = bpy.data.cameras.new("camera")
@@ -90,11 +96,21 @@ class Studio:
         bpy.context.scene.collection.objects.link(self._camera)
         bpy.context.scene.camera = self._camera
 
-    def pose(self, vertices: Array) -> None:
-        """Move the subject's vertices to `vertices` [V, 3], capture units."""
-        mesh = self._subject.data
-        mesh.vertices.foreach_set("co", np.ascontiguousarray(vertices * self._metres, np.float32).ravel())
-        mesh.update()
+    def pose(self, vertices: Array, prop: Array | None = None) -> None:
+        """Move the subject's vertices to `vertices` [V, 3], the prop's to `prop` [W, 3], capture units."""
+        for subject, points in zip(self._subjects, (vertices, prop), strict=False):
+            mesh = subject.data
+            mesh.vertices.foreach_set("co", np.ascontiguousarray(points * self._metres, np.float32).ravel())
+            mesh.update()
+
+    def light(self, look: Look) -> None:
+        """Give the lamps and the ambient light the strength and colour that they have in `look`."""
+        for lamp, light in zip(self._lamps, look.lights, strict=False):
+            lamp.energy, lamp.color = light.watts, light.colour
+        for subject in self._subjects:
+            shader = subject.data.materials[0].node_tree.nodes.get("Principled BSDF")
+            if shader is not None:
+                shader.inputs["Emission Strength"].default_value = look.ambient
 
     def render(self, camera: Camera, path: Path, seed: int = 0) -> None:
         """Write the 16-bit PNG `path` as `camera` sees it; the same for the same seed."""
@@ -176,7 +192,7 @@ def _material(texture: Path, roughness: Path | None, look: Look) -> bpy.types.Ma
     return material
 
 
-def _add_light(light: Light, middle: Array) -> None:
+def _add_light(light: Light, middle: Array) -> bpy.types.Light:
     lamp = bpy.data.lights.new("lamp", "AREA")
     lamp.shape, lamp.size = "DISK", 2.0 * light.radius
     lamp.energy, lamp.color = light.watts, light.colour
@@ -185,6 +201,7 @@ def _add_light(light: Light, middle: Array) -> None:
     target.rotation_euler = (-offset).to_track_quat("-Z", "Y").to_euler()
     target.location = mathutils.Vector(middle.tolist()) + offset
     bpy.context.scene.collection.objects.link(target)
+    return lamp
 
 
 def _set_world(look: Look) -> None:

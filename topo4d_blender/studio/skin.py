@@ -50,14 +50,17 @@ def _cross(a: Array, b: Array) -> Array:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def paint_skin(mm: Array, areas: Array, seed: int = 0) -> tuple[Array, Array]:
+TONE = (0.80, 0.575, 0.455)  # sRGB
+
+
+def paint_skin(mm: Array, areas: Array, seed: int = 0, tone: tuple = TONE) -> tuple[Array, Array]:
     """Skin at the points `mm` [N, 3], in millimetres, each for its share `areas` [N] of the surface.
 
     Returns colour [N, 3], sRGB in 0..1, and roughness [N].
     """
     blotch, mottle = fractal_noise(mm, 38.0, 3, seed), fractal_noise(mm, 9.0, 2, seed + 1)
     grain, pore = fractal_noise(mm, 2.6, 2, seed + 2), fractal_noise(mm, 1.3, 1, seed + 3)
-    colour = np.array([0.80, 0.575, 0.455], np.float32) * np.ones((len(mm), 1), np.float32)
+    colour = np.array(tone, np.float32) * np.ones((len(mm), 1), np.float32)
     colour += blotch[:, None] * np.array([0.06, -0.07, -0.06], np.float32)
     colour += mottle[:, None] * np.array([0.11, 0.09, 0.08], np.float32)
     colour *= 1.0 + 0.10 * grain[:, None]
