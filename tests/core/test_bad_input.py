@@ -339,7 +339,7 @@ def edit_faces(film: Path, edit) -> None:
 
 def test_a_template_without_uv_is_tracked_and_not_baked(film, undisturbed):
     edit_faces(film, lambda faces: ([], [[corner.split("/")[0] for corner in face] for face in faces]))
-    went_on(track(film))
+    went_on(track(film), "no UV map")
     assert geometry(take_of(film)) == undisturbed
     refused(topo4d("bake", take_of(film)), "UV")
     assert not (take_of(film) / "texture").exists() and geometry(take_of(film)) == undisturbed

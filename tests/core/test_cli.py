@@ -146,7 +146,8 @@ def test_an_out_folder_that_is_taken(filmed, monkeypatch):
     assert [p.name for p in out.iterdir()] == ["holiday.jpg"]
     capture = open_capture(filmed)
     other = TakeRequest(str(capture.source), capture.frames, 7.0)
-    Take.create(filmed.parent / "other", other, read_template(filmed / "start.obj"))
+    template = read_template(filmed / "start.obj")
+    Take.create(filmed.parent / "other", other, template).write_geometry(1, template.vertices, {})
     refused(track(filmed, out=filmed.parent / "other"), filmed.parent / "other", "--resume")
     refused(track(filmed, out=filmed / "start.obj"), "start.obj")
 

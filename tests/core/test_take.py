@@ -91,18 +91,23 @@ def test_resume_with_other_frames_that_begin_with_those_solved(tmp_path):
     after = everything(take.folder)
     told = json.loads(before.pop("take.json")) | {"frames": [1, 2]}
     assert json.loads(after.pop("take.json")) == told and after == before
-    for frames in ((1,), (1, 3, 4), (2, 1), (0, 1, 2)):
+    for frames in ((1,), (1, 3, 4), (2, 3, 1), (0, 1, 2)):
         with refused("another take", "frames"):
             Take.create(take.folder, dataclasses.replace(REQUEST, frames=frames), TEMPLATE, resume=True)
     with refused("another take", "frames"):  # without --resume nothing changes
         Take.create(take.folder, dataclasses.replace(REQUEST, frames=(1, 2, 3)), TEMPLATE)
 
 
-def test_before_anything_is_solved_the_first_frame_must_stay(tmp_path):
+def test_before_anything_is_solved_the_take_may_begin_anew(tmp_path):
     Take.create(tmp_path / "t", REQUEST, TEMPLATE)
-    with refused("another take", "frames"):
-        Take.create(tmp_path / "t", dataclasses.replace(REQUEST, frames=(2, 3)), TEMPLATE, resume=True)
-    Take.create(tmp_path / "t", dataclasses.replace(REQUEST, frames=(1, 5)), TEMPLATE, resume=True)
+    other = dataclasses.replace(TEMPLATE, vertices=2 * np.eye(3))
+    request = dataclasses.replace(REQUEST, frames=(2, 3), capture="/captures/b/capture.json")
+    assert Take.create(tmp_path / "t", request, other).solved_frames() == []
+    again = Take.open(tmp_path / "t")
+    assert again.request == request and again.template.digest == other.digest
+    again.write_geometry(2, vertices(2), {})
+    with refused("another take", "template"):
+        Take.create(tmp_path / "t", request, TEMPLATE)
 
 
 def test_cameras_are_remembered_and_old_takes_have_none(tmp_path):

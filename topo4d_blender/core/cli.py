@@ -58,6 +58,10 @@ def _say(error: Topo4DError) -> int:
     return error.exit_status
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _sentence(error: click.ClickException) -> str:
     """Click's message with the command whose help says more."""
     ctx = getattr(error, "ctx", None)
@@ -90,9 +94,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("capture", type=_PATH)
-@click.option("--template", required=True, type=_PATH, help="The mesh, registered to the first frame (.obj, .npz).")
+@click.option("--template", type=_PATH, help="The mesh, registered to the frame of --start (.obj, .npz).")
 @click.option("--out", "take", required=True, type=_PATH, help="The take folder to write.")
-@click.option("--frames", help="Such as 1-120, 1,50-60 or every fifth: 1-100:5; default: all.")
+@click.option("--frames", help="Such as 1-120, backwards 60-40, or every fifth: 1-100:5; default: all.")
+@click.option("--start", type=int, help="The frame that the template fits; default: the first named. Tracks both ways.")
+@click.option("--again", metavar="FRAMES", help="Solve these frames of the take again, such as 51-120, or 49-1 back.")
+@click.option("--anchors", type=_PATH, help="Frames whose vertices are given: a folder of 000123.npy or .obj; an .npz.")
+@click.option("--from-take", type=_PATH, help="Start from the nearest frame that this other take has solved.")
 @_choosing_cameras
 @click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
 @click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
@@ -102,7 +110,7 @@ def track(**options: Any) -> None:
     """Follow a template through CAPTURE, a folder or a calibration file, into a take folder."""
     with BarProgress().stopping() as progress:
         summary = track_job(progress, **options)
-    click.echo(f"{summary['frames']} frames solved in {summary['take']}")
+    click.echo(f"{_count(summary['frames'], 'frame')} solved in {summary['take']}")
 
 
 @main.command()
@@ -130,7 +138,7 @@ def bake(**options: Any) -> None:
     """Bake a colour map for the frames of TAKE."""
     with BarProgress().stopping() as progress:
         summary = bake_job(progress, **options)
-    click.echo(f"{summary['frames']} maps baked in {summary['take']}")
+    click.echo(f"{_count(summary['frames'], 'map')} baked in {summary['take']}")
 
 
 @main.command()
@@ -164,11 +172,13 @@ def demo(out: Path, resolution: int, frames: int) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def doctor(as_json: bool) -> None:
-    """Say what this machine can run, and what to install for more."""
-    from .doctor import diagnose, in_words
+    """Say what this machine can run, and what to install for more. Exit status 1 if the engine does not run here."""
+    from .doctor import diagnose, in_words, works
 
     found = diagnose()
     click.echo(json.dumps(found, indent=2) if as_json else in_words(found))
+    if not works(found):
+        sys.exit(1)
 
 
 @main.command()

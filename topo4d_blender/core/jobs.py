@@ -30,9 +30,13 @@ def track(
     progress: Progress,
     *,
     capture: Path,
-    template: Path,
     take: Path,
+    template: Path | None = None,
     frames: str | None = None,
+    start: int | None = None,
+    again: str | None = None,
+    anchors: Path | None = None,
+    from_take: Path | None = None,
     cameras: Sequence[str] | None = None,
     unit_mm: float | None = None,
     method: str = "gauss-newton",
@@ -42,29 +46,21 @@ def track(
 ) -> dict:
     """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}.
 
-    `cameras` are names and patterns (capture/choice.py); default: all.
+    The template fits frame `start` (default: the first that `frames` names) and is followed from there both ways.
+    `again` are frames to be solved again from those that stay; `anchors` holds vertices that are given (track/
+    anchors.py); `from_take` is a take whose nearest frame is started from. `cameras` are names and patterns
+    (capture/choice.py); default: all.
     """
     choose_device(device, method)
-    from .capture import open_capture
-    from .take import Take, TakeRequest
-    from .template import read_template
     from .track import track_take
+    from .track.job import Asked, open_take
 
-    filmed = open_capture(capture, frames, unit_mm=unit_mm, cameras=cameras)
-    mesh = read_template(template)
-    asked = TakeRequest(
-        capture=str(filmed.source.absolute()),
-        frames=filmed.frames,
-        unit_mm=filmed.unit_mm,
-        method=method,
-        settings=dict(settings or {}),
-        cameras=filmed.choice,
-    )
-    opened = Take.create(take, asked, mesh, resume=resume)
+    asked = Asked(take, capture, template, frames, start, again, anchors, from_take, resume)
+    opened, filmed, warnings = open_take(asked, unit_mm, cameras, method=method, settings=dict(settings or {}))
     with logging_to(opened.folder):
-        for sentence in (*filmed.warnings, *mesh.warnings):
+        for sentence in warnings:
             progress.warning(sentence)
-        LOG.info("track %s with %s, frames %s", filmed.source, template, frames or "all")
+        LOG.info("track %s with %s, frames %s", filmed.source, template, again or frames or "all")
         track_take(opened, filmed, progress)
     return {"take": str(opened.folder), "frames": len(opened.solved_frames())}
 

@@ -6,7 +6,8 @@ The worker exits when stdin closes. It runs one job at a time and may be given a
 Commands, Blender to worker (`command`):
     start   job="open"   capture, frames (null or "1-120")
             job="track"  capture, template, take, frames (null or "1-120"), method, settings {}, device, resume,
-                         unit_mm (may be absent or null: the capture's own)
+                         unit_mm (may be absent or null: the capture's own);
+                         start (a frame), again ("51-120"), anchors, from_take (paths): as on the command line
             All three may name `cameras`: a list of names and patterns, those behind a - left out (capture/choice.py).
             Absent or null: all of the capture; for a bake, those that were tracked with.
             job="bake"   take, resolution, frames (null or "1,50-60"), images (null or a folder), resume, overwrite;

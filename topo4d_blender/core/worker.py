@@ -188,7 +188,7 @@ def _job(command: dict, channel: Channel, stop: threading.Event) -> dict:
             **_arguments(
                 command,
                 paths=("capture", "template", "take"),
-                optional=("frames", "cameras", "unit_mm", "method", "settings", "device", "resume"),
+                optional=_TRACK_OPTIONS,
             ),
         )
     arguments = _arguments(command, paths=("take",), optional=_BAKE_OPTIONS)
@@ -203,11 +203,18 @@ def _open(channel: Channel, capture: Path, **options: Any) -> dict:
     return {"frames": len(described["frames"]), "cameras": len(described["cameras"])}
 
 
+_TRACK_OPTIONS = (
+    "frames", "start", "again", "anchors", "from_take", "cameras", "unit_mm", "method", "settings", "device", "resume"
+)  # fmt: skip
 _BAKE_OPTIONS = (
     "resolution", "frames", "cameras", "images", "format", "method", "base_texture", "resume", "overwrite"
 )  # fmt: skip
 _KINDS: dict[str, tuple[type, ...]] = {
     "frames": (str,),
+    "start": (int,),
+    "again": (str,),
+    "anchors": (str,),
+    "from_take": (str,),
     "cameras": (list,),
     "unit_mm": (int, float),
     "method": (str,),
@@ -236,7 +243,7 @@ def _arguments(command: dict, paths: tuple[str, ...], optional: tuple[str, ...])
             continue
         if not isinstance(value, _KINDS[name]) or (name == "cameras" and not all(isinstance(c, str) for c in value)):
             raise RequestError(f"The job {command['job']} was given {name} = {value!r}, which is of no use to it.")
-        arguments[name] = Path(value) if name in ("images", "base_texture") else value
+        arguments[name] = Path(value) if name in ("images", "base_texture", "anchors", "from_take") else value
     return arguments
 
 

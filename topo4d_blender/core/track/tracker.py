@@ -1,4 +1,4 @@
-"""The frame loop: read ahead, predict, solve, judge, write; resumes where the take stands."""
+"""Tracks a take: its walks in order, every frame whole before the next begins; resumes where the take stands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from ..capture import Camera, Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from .methods import Solver, make_solver
+from ..take.passes import Pass
+from .blend import blend
+from .judge import Judge
+from .methods import make_solver
+from .plan import Walk, plan_walks, solved_together, touched
 from .reader import PlateReader
 from .solver import Solution
+from .walker import Walker
 
 Array = np.ndarray
 LEAST_SHARE = 0.15  # of the template's vertices that must lie in some picture
@@ -20,70 +25,195 @@ LEAST_PIXELS = 24  # across, in some picture
 
 
 def track_take(take: Take, capture: Capture, progress: Progress | None = None) -> None:
-    """Solve every frame of `take.request.frames` that is not on disk yet, each written whole before the next begins.
+    """Solve every frame of `take.request.frames` that is still to be solved, each written whole before the next begins.
 
     Calls `progress.frame(frame, path, metrics)` for each. Raises RequestError (template nowhere in view), WorkError
     (disk full), Cancelled.
     """
     progress = progress or Progress()
-    frames = take.request.frames
-    solved = set(take.solved_frames())
-    start = next((i for i, f in enumerate(frames) if f not in solved), len(frames))
-    progress.stage("Tracking", len(frames))
-    progress.advance(start)
-    if start == len(frames):
+    anchors = _meet_anchors(take)
+    walks = plan_walks(take.request.frames, anchors)
+    total = len({take.request.frames[0], *anchors}) + sum(len(walk.frames) for walk in walks)
+    progress.stage("Tracking", total)
+    pending = take.pending_frames()
+    if not pending and not _poses_missing(take):
+        progress.advance(total)
         return
     template = take.template
     cameras = tuple(c.undistorted() for c in capture.cameras)
     solver, prediction = make_solver(take.request.method, template, cameras, take.request.settings)
+    judge = Judge(template, cameras, solver.scales)
     reader = PlateReader(capture, solver.scales)
     try:
-        reader.request(frames[0])
-        images = solver.pyramid(reader.take(frames[0]))
-        began = time.perf_counter()
-        _look(solver, template.vertices, images, take, capture)
-        progress.check()
-        for i in range(start, len(frames)):
-            frame = frames[i]
-            if i == 0:
-                metrics = _metrics(Solution(template.vertices, np.zeros(len(capture.cameras)), 1.0, 0), capture, frame)
-                vertices = template.vertices
-            else:
-                reader.request(frame)
-                plates = reader.take(frame)
-                if i + 1 < len(frames):
-                    reader.request(frames[i + 1])
-                previous = take.read_geometry(frames[i - 1]).astype(np.float64)
-                before = take.read_geometry(frames[max(i - 2, 0)]).astype(np.float64)
-                guess = previous + prediction * (previous - before)
-                solution = solver.solve(solver.pyramid(plates), previous, guess, template.vertices, progress.check)
-                vertices, metrics = solution.vertices, _metrics(solution, capture, frame)
-            metrics["seconds"] = round(time.perf_counter() - began, 3)
-            path = take.write_geometry(frame, vertices, metrics)
-            progress.frame(frame, str(path), metrics)
-            progress.advance()
-            progress.check()
-            began = time.perf_counter()
+        walker = Walker(capture, template, solver, prediction, reader, judge, progress)
+        _Track(take, walker, pending, anchors).run(walks)
     finally:
         reader.close()
 
 
-def _look(solver: Solver, vertices: Array, images: list[Array], take: Take, capture: Capture) -> None:
-    """Remember the reference frame; refuse a template that no camera sees there, with a picture that shows it."""
-    why = _out_of_view(vertices, capture.cameras)
-    if not why and solver.remember(vertices, images) > 0:
-        return
-    from ..report.staging import draw_staging  # a picture only when it is needed
+def ask_again(take: Take, frames: list[int]) -> None:
+    """Have `frames` of `take` solved again, in this order, from the frames that stay.
 
-    picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
-    raise RequestError(
-        f"No camera of {capture.source} sees the template in frame {take.request.frames[0]}{why}: it must lie where "
-        f"the head was filmed, in the capture's own space and unit. {picture} shows where both are."
-    )
+    Between two anchors all frames are solved together. Raises RequestError if none of `frames` can be solved again.
+    """
+    anchors = set(take.anchors.frames()) & set(take.request.frames)
+    asked = solved_together(take.request.frames, anchors, set(frames) & set(take.request.frames))
+    if not asked:
+        raise RequestError(f"None of these frames of {take.folder} is solved by tracking; they are given.")
+    if not anchors:
+        late = set(frames)
+        order = [f for f in take.request.frames if f not in late or f == take.request.frames[0]]
+        take.reorder((*order, *(f for f in frames if f in asked)))
+    take.drop_passes()
+    take.know_anchors(take.anchor_digests())
+    take.ask_again(sorted(asked & set(take.solved_frames())))
+
+
+def _meet_anchors(take: Take) -> list[int]:
+    """The anchors of the take's frames; what was solved without them as they are now is to be solved again."""
+    frames = take.request.frames
+    now = {f: digest for f, digest in take.anchor_digests().items() if f in frames[1:]}
+    before = take.known_anchors
+    if now != before:
+        take.drop_passes()
+        take.ask_again(sorted(touched(frames, before, now) & set(take.solved_frames())))
+        take.know_anchors(now)
+    return sorted(now)
+
+
+def _poses_missing(take: Take) -> list[int]:
+    """Solved frames whose head pose is not stored."""
+    known = np.isfinite(take.head_pose()).all(axis=(1, 2))
+    solved = set(take.solved_frames())
+    return [f for f, there in zip(take.request.frames, known, strict=True) if f in solved and not there]
+
+
+class _Track:
+    """One run over a take: it knows what is on disk and keeps the journal, the poses and the passes in step."""
+
+    def __init__(self, take: Take, walker: Walker, pending: set[int], anchors: list[int]) -> None:
+        self._take, self._walker, self._pending, self._anchors = take, walker, pending, anchors
+        self._progress, self._head = walker.progress, walker.judge.head
+        self.lines = {f: line for f, line in take.metrics().items() if f not in pending}
+        self._poses = take.head_pose()
+        self._reference: int | None = None
+        self._row = {frame: row for row, frame in enumerate(take.request.frames)}
+        self._fit_missing_poses()
+
+    def run(self, walks: list[Walk]) -> None:
+        """Make every walk that has a frame to solve."""
+        first = self._take.request.frames[0]
+        for frame in (*self._anchors, first):
+            if frame in self._pending:
+                self._look(frame)  # before anything is written
+        self._progress.check()
+        self._give(first, self._walker.template.vertices)
+        for frame in self._anchors:
+            self._give(frame, self._take.anchors.read(frame))
+        for walk in walks:
+            open_frames = [f for f in walk.frames if f in self._pending]
+            if not open_frames:
+                self._progress.advance(len(walk.frames))
+                continue
+            self._look(walk.given)
+            self._progress.check()
+            if walk.between is None:
+                self._progress.advance(len(walk.frames) - len(open_frames))
+                self._walker.go(walk, self)
+            else:
+                self._go_between(walk)
+
+    def read(self, frame: int) -> Array:
+        """Vertices of a frame that is there (walker.Store)."""
+        return self._take.geometry.read(frame)
+
+    def write(self, frame: int, vertices: Array, metrics: dict) -> None:
+        """Write a frame, its line and its pose, and say so (walker.Store)."""
+        path = self._take.write_geometry(frame, vertices, metrics)
+        self.lines[frame] = metrics
+        self._pending.discard(frame)
+        self._poses[self._row[frame]] = self._head(self._take.geometry.read(frame))
+        self._take.write_head_pose(self._poses)
+        self._progress.frame(frame, str(path), metrics)
+
+    def _give(self, frame: int, vertices: Array) -> None:
+        """Write a frame whose vertices are given."""
+        if frame in self._pending:
+            began = time.perf_counter()
+            nothing = Solution(vertices, np.zeros(len(self._walker.capture.cameras)), 1.0, 0)
+            metrics = {**self._walker.describe(frame, nothing, None, []), "given": True}
+            metrics["seconds"] = round(time.perf_counter() - began, 3)
+            self.write(frame, vertices, metrics)
+        self._progress.advance()
+
+    def _go_between(self, walk: Walk) -> None:
+        """One of the two walks between two given frames; on the way back each frame is joined and written."""
+        left, right = walk.between
+        passes = {d: _GivenPass(self._take, left, right, d) for d in ("forward", "backward")}
+        self._progress.advance(sum(f in passes[walk.direction].lines for f in walk.frames))
+
+        def join(frame: int) -> None:
+            if walk.direction == "backward" and frame in self._pending:
+                self._join(frame, left, right, passes)
+
+        self._walker.go(walk, passes[walk.direction], join)
+        if walk.direction == "backward":
+            self._take.drop_passes(left, right)
+
+    def _join(self, frame: int, left: int, right: int, passes: dict[str, _GivenPass]) -> None:
+        """Blend the two passes by how far the frame is from either anchor; a pass that lost it gives way."""
+        forward, backward = (passes[d].read(frame).astype(np.float64) for d in ("forward", "backward"))
+        lines = [passes[d].lines[frame] for d in ("forward", "backward")]
+        lost = ["lost" in line["flags"] for line in lines]
+        share = float(lost[0]) if lost[0] != lost[1] else (frame - left) / (right - left)
+        vertices = blend(self._head, forward, backward, share)
+        nearer = lines[share > 0.5]
+        metrics = {k: v for k, v in nearer.items() if k not in ("frame", "start")}
+        metrics["seconds"] = round(sum(line["seconds"] for line in lines), 3)
+        self.write(frame, vertices, {**metrics, "between": [left, right]})
+
+    def _look(self, frame: int) -> None:
+        """Make a given frame the reference; refuse a mesh that no camera sees there, with a picture that shows it."""
+        if frame == self._reference:
+            return
+        take, capture = self._take, self._walker.capture
+        is_start = frame == take.request.frames[0]
+        vertices = self._walker.template.vertices if is_start else take.anchors.read(frame).astype(np.float64)
+        why = _out_of_view(vertices, capture.cameras)
+        self._reference = frame
+        if not why and self._walker.remember(frame, vertices) > 0:
+            return
+        from ..report.staging import draw_staging  # a picture only when it is needed
+
+        picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
+        what = "the template" if is_start else f"the anchor {take.anchors.path(frame)}"
+        raise RequestError(
+            f"No camera of {capture.source} sees {what} in frame {frame}{why}: it must lie where "
+            f"the head was filmed, in the capture's own space and unit. {picture} shows where both are."
+        )
+
+    def _fit_missing_poses(self) -> None:
+        missing = _poses_missing(self._take)
+        for frame in missing:
+            self._poses[self._row[frame]] = self._head(self._take.geometry.read(frame))
+        if missing:
+            self._take.write_head_pose(self._poses)
+
+
+class _GivenPass:
+    """A pass between two given frames, which lie in the take's geometry (walker.Store)."""
+
+    def __init__(self, take: Take, left: int, right: int, direction: str) -> None:
+        self._pass: Pass = take.working_pass(left, right, direction)
+        self._take, self._given = take, (left, right)
+        self.lines, self.write = self._pass.lines, self._pass.write
+
+    def read(self, frame: int) -> Array:
+        return (self._take.geometry if frame in self._given else self._pass).read(frame)
 
 
 def _out_of_view(vertices: Array, cameras: tuple[Camera, ...]) -> str:
-    """Why no camera can see enough of the template (a wrong unit, mostly); "" if one can."""
+    """Why no camera can see enough of the mesh (a wrong unit, mostly); "" if one can."""
     shares, sizes = [], []
     for camera in cameras:
         pixels, depth = camera.undistorted().project(vertices)
@@ -95,19 +225,3 @@ def _out_of_view(vertices: Array, cameras: tuple[Camera, ...]) -> str:
     if max(sizes) < LEAST_PIXELS:
         return f" (it is {max(sizes):.0f} px small)"
     return ""
-
-
-def _metrics(solution: Solution, capture: Capture, frame: int) -> dict:
-    """A line of metrics.jsonl."""
-    residuals = {
-        camera.name: round(float(r), 4)
-        for camera, r in zip(capture.cameras, solution.residual_px, strict=True)
-        if np.isfinite(r)
-    }
-    missing = [c.name for c in capture.cameras if c.name not in capture.images.get(frame, {})]
-    return {
-        "iterations": solution.iterations,
-        "residual_px": residuals,
-        "seen": round(solution.seen, 4),
-        "flags": ["missing_plates"] if missing else [],
-    }

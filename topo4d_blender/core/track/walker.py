@@ -1,0 +1,145 @@
+"""Walks frame after frame: read ahead, choose where to start, predict, solve, judge, hand over to be written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..capture import Capture
+from ..progress import Progress
+from ..template import Template
+from .judge import Judge, Verdict
+from .methods import Solver
+from .plan import Walk
+from .reader import PlateReader
+from .solver import Solution
+
+Array = np.ndarray
+
+
+class Store(Protocol):
+    """Where a walk's frames are kept."""
+
+    lines: dict[int, dict]  # frame -> what is known of it, of every frame that need not be solved
+
+    def read(self, frame: int) -> Array:
+        """Vertices of the walk's given frame or of one in `lines`.  # [V, 3]."""
+
+    def write(self, frame: int, vertices: Array, metrics: dict) -> None:
+        """Keep a solved frame; it is in `lines` then."""
+
+
+@dataclass(frozen=True)
+class Walker:
+    """What all walks of a take share."""
+
+    capture: Capture
+    template: Template
+    solver: Solver
+    prediction: float
+    reader: PlateReader
+    judge: Judge
+    progress: Progress
+
+    def remember(self, frame: int, vertices: Array) -> float:
+        """Make `frame`, whose `vertices` [V, 3] are given, the reference; returns the share of triangles seen."""
+        plates = self.reader.take(frame)
+        share = self.solver.remember(vertices, self.solver.pyramid(plates))
+        self.judge.witness.remember(vertices, plates)
+        return share
+
+    def go(self, walk: Walk, store: Store, after: Callable[[int], None] = lambda frame: None) -> None:
+        """Solve the frames of `walk` that `store` lacks; `after` is called for each frame once it is there."""
+        began = time.perf_counter()
+        missing = [f for f in walk.frames if f not in store.lines]
+        following = dict(zip(missing, missing[1:], strict=False))
+        for frame in walk.frames:
+            if frame not in store.lines:
+                plates = self.reader.take(frame)
+                if frame in following:
+                    self.reader.request(following[frame])
+                vertices, metrics = self._solve(frame, plates, walk, store)
+                metrics["seconds"] = round(time.perf_counter() - began, 3)
+                store.write(frame, vertices, metrics)
+                self.progress.advance()
+            after(frame)
+            self.progress.check()
+            began = time.perf_counter()
+
+    def _solve(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> tuple[Array, dict]:
+        """Vertices of `frame` and its line."""
+        blank = self.judge.witness.blank(plates)
+        plates = [None if k in blank else plate for k, plate in enumerate(plates)]
+        start = self._start(frame, plates, walk, store)
+        previous = store.read(start).astype(np.float64)
+        if all(plate is None for plate in plates):
+            metrics = self.describe(frame, None, None, blank)
+            return previous, {**metrics, "flags": [*metrics["flags"], "lost"], "start": start}
+        guess = self._guess(frame, start, previous, walk, store)
+        images = self.solver.pyramid(plates)
+        solution = self.solver.solve(images, previous, guess, self.template.vertices, self.progress.check)
+        place = walk.frames.index(frame)
+        levels = [store.lines[f].get("miss_px") for f in walk.frames[:place] if f in store.lines]
+        gap = self._steps(frame, start, walk)
+        verdict = self.judge.look(solution.vertices, previous, plates, gap, [level for level in levels if level])
+        return solution.vertices, {**self.describe(frame, solution, verdict, blank), "start": start}
+
+    def _start(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> int:
+        """The frame to start from: the one before, or if that one is lost perhaps the last that is not.
+
+        Which of the two wears the new plates better decides, so one bad frame is stepped over and a change that stays
+        (of light, of a camera) is not fought for ever.
+        """
+        before = walk.parents[frame]
+        good = before
+        while self._lost(good, store) and good in walk.parents:
+            good = walk.parents[good]
+        if good == before or all(plate is None for plate in plates):
+            return good
+        fits = [self.judge.fit(store.read(f).astype(np.float64), plates) for f in (good, before)]
+        return good if fits[0] <= fits[1] else before
+
+    def _guess(self, frame: int, start: int, previous: Array, walk: Walk, store: Store) -> Array:
+        """`previous` [V, 3], moved on by a share of the last motion in the same direction."""
+        before = walk.parents.get(start)
+        if before is None or self._lost(start, store) or self._lost(before, store):
+            return previous
+        pace = (frame - start) / (start - before)
+        if pace <= 0:
+            return previous
+        return previous + self.prediction * min(pace, 1.0) * (previous - store.read(before).astype(np.float64))
+
+    @staticmethod
+    def _lost(frame: int, store: Store) -> bool:
+        return "lost" in store.lines.get(frame, {}).get("flags", [])
+
+    @staticmethod
+    def _steps(frame: int, start: int, walk: Walk) -> int:
+        """How many frames of the walk lie from `start` to `frame`."""
+        steps = 1
+        while walk.parents[frame] != start and walk.parents[frame] in walk.parents:
+            frame, steps = walk.parents[frame], steps + 1
+        return steps
+
+    def describe(self, frame: int, solution: Solution | None, verdict: Verdict | None, blank: list[int]) -> dict:
+        """A line of metrics.jsonl. No solution: nothing could be solved; no verdict: nothing was looked at."""
+        cameras = [camera.name for camera in self.capture.cameras]
+        residuals = np.full(len(cameras), np.nan) if solution is None else solution.residual_px
+        missing = [name for name in cameras if name not in self.capture.images.get(frame, {})]
+        dark = [cameras[k] for k in blank]
+        where = {"missing_plates": missing, "dark_plates": dark}
+        where = {flag: {"count": len(names), "cameras": names} for flag, names in where.items() if names}
+        line = {
+            "iterations": 0 if solution is None else solution.iterations,
+            "residual_px": {n: round(float(r), 4) for n, r in zip(cameras, residuals, strict=True) if np.isfinite(r)},
+            "seen": 0.0 if solution is None else round(solution.seen, 4),
+            "flags": [*where, *(verdict.flags if verdict else [])],
+            "where": {**where, **(verdict.where if verdict else {})},
+        }
+        if verdict:
+            line["miss_px"] = None if verdict.miss_px is None else round(verdict.miss_px, 4)
+        return line
