@@ -14,7 +14,7 @@ from .gaussians import LEAST_ALPHA, MOST_ALPHA, OPAQUE
 TILE = 16  # px
 GRADIENTS = 9  # numbers a pair: centre 2, conic 3, opacity 1, colour 3
 
-_jit = nb.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+_jit = nb.njit(parallel=True, cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 
 
 @nb.njit(cache=True, nogil=True)
@@ -58,6 +58,22 @@ def list_pairs(
     return starts, pairs, owners, first_pair
 
 
+@nb.njit(inline="always")
+def _reach(opacity):
+    """Twice the sigma at which a Gaussian of this opacity becomes too faint, and a little more against rounding."""
+    return 2 * np.log(opacity / LEAST_ALPHA) + 1e-3
+
+
+@nb.njit(inline="always", error_model="numpy")
+def _span(a, b, c, centre, dy, reach, left, right):
+    """The first and the past-the-last column of `left`..`right` where a row of the Gaussian is bright enough."""
+    root = b * b * dy * dy - a * (c * dy * dy - reach)
+    if root < 0:
+        return left, left
+    half, middle = np.sqrt(root) / a, centre - b * dy / a
+    return max(left, int(np.ceil(middle - half - 0.5))), min(right, int(np.floor(middle + half - 0.5)) + 1)
+
+
 @_jit
 def blend(
     starts, pairs, owners,  # as from `list_pairs`
@@ -84,14 +100,16 @@ def blend(
                 break
             n = owners[pairs[place]]
             a, b, c = conics[n, 0], conics[n, 1], conics[n, 2]
+            opacity, reach = opacities[n], _reach(opacities[n])
             for y in range(max(top, boxes[n, 2]), min(bottom, boxes[n, 3])):
                 dy = real(y + 0.5) - centres[n, 1]
-                for x in range(max(left, boxes[n, 0]), min(right, boxes[n, 1])):
+                first, past = _span(a, b, c, centres[n, 0], dy, reach, left, right)
+                for x in range(first, past):
                     if last[y, x] >= 0:
                         continue
                     dx = real(x + 0.5) - centres[n, 0]
                     sigma = real(0.5) * (a * dx * dx + c * dy * dy) + b * dx * dy
-                    alpha = min(opacities[n] * np.exp(-sigma), real(MOST_ALPHA))
+                    alpha = min(opacity * np.exp(-sigma), real(MOST_ALPHA))
                     if not alpha >= real(LEAST_ALPHA):
                         continue
                     after = transmittance[y, x] * (real(1) - alpha)
@@ -134,39 +152,55 @@ def blend_back(
         for place in range(starts[tile + 1] - 1, starts[tile] - 1, -1):
             n = owners[pairs[place]]
             a, b, c = conics[n, 0], conics[n, 1], conics[n, 2]
-            gu, gv, ga, gb, gc, go, g0, g1, g2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            opacity, reach = opacities[n], _reach(opacities[n])
+            g0, g1, g2 = real(0), real(0), real(0)
+            s, sx, sy, sxx, sxy, syy = (
+                real(0),
+                real(0),
+                real(0),
+                real(0),
+                real(0),
+                real(0),
+            )  # moments of sigma's gradient
             for y in range(max(top, boxes[n, 2]), min(bottom, boxes[n, 3])):
                 dy = real(y + 0.5) - centres[n, 1]
-                for x in range(max(left, boxes[n, 0]), min(right, boxes[n, 1])):
+                m, mx, mxx = real(0), real(0), real(0)  # of the row
+                first, past = _span(a, b, c, centres[n, 0], dy, reach, left, right)
+                for x in range(first, past):
                     if last[y, x] <= place:
                         continue
                     dx = real(x + 0.5) - centres[n, 0]
                     sigma = real(0.5) * (a * dx * dx + c * dy * dy) + b * dx * dy
-                    fall = np.exp(-sigma)
-                    alpha = min(opacities[n] * fall, real(MOST_ALPHA))
+                    bright = opacity * np.exp(-sigma)
+                    alpha = min(bright, real(MOST_ALPHA))
                     if not alpha >= real(LEAST_ALPHA):
                         continue
                     through = real(1) / (real(1) - alpha)
-                    before[y, x] *= through
-                    weight = alpha * before[y, x]
+                    front = before[y, x] * through
+                    before[y, x] = front
+                    weight = alpha * front
                     gp0, gp1, gp2 = of_picture[y, x, 0], of_picture[y, x, 1], of_picture[y, x, 2]
                     g0 += weight * gp0
                     g1 += weight * gp1
                     g2 += weight * gp2
                     light = colours[n, 0] * gp0 + colours[n, 1] * gp1 + colours[n, 2] * gp2
-                    of_alpha = before[y, x] * light - behind[y, x] * through
+                    if bright <= real(MOST_ALPHA):
+                        of_sigma = (behind[y, x] * through - front * light) * bright
+                        m += of_sigma
+                        mx += of_sigma * dx
+                        mxx += of_sigma * dx * dx
                     behind[y, x] += weight * light
-                    if opacities[n] * fall <= real(MOST_ALPHA):
-                        go += fall * of_alpha
-                        of_sigma = -opacities[n] * fall * of_alpha
-                        gu -= of_sigma * (a * dx + b * dy)
-                        gv -= of_sigma * (b * dx + c * dy)
-                        ga += real(0.5) * of_sigma * dx * dx
-                        gb += of_sigma * dx * dy
-                        gc += real(0.5) * of_sigma * dy * dy
+                s += m
+                sx += mx
+                sy += m * dy
+                sxx += mxx
+                sxy += mx * dy
+                syy += m * dy * dy
             pair = pairs[place]
-            out[pair, 0], out[pair, 1], out[pair, 2], out[pair, 3], out[pair, 4] = gu, gv, ga, gb, gc
-            out[pair, 5], out[pair, 6], out[pair, 7], out[pair, 8] = go, g0, g1, g2
+            out[pair, 0], out[pair, 1] = -(a * sx + b * sy), -(b * sx + c * sy)
+            out[pair, 2], out[pair, 3], out[pair, 4] = real(0.5) * sxx, sxy, real(0.5) * syy
+            out[pair, 5] = -s / opacity
+            out[pair, 6], out[pair, 7], out[pair, 8] = g0, g1, g2
 
 
 @_jit
