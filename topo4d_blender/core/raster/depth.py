@@ -38,6 +38,20 @@ def rasterise(
     return ids, zbuf
 
 
+def rasterise_here(pixels: Array, depth: Array, triangles: Array, width: int, height: int) -> tuple[Array, Array]:
+    """`rasterise` in the calling thread alone, so that several may be at it; lets go of the interpreter meanwhile."""
+    ids = np.full((height, width), -1, np.int32)
+    zbuf = np.full((height, width), BACKGROUND, np.float32)
+    _rasterise_here(
+        np.ascontiguousarray(pixels, np.float32),
+        np.ascontiguousarray(depth, np.float32),
+        np.ascontiguousarray(triangles, np.int32),
+        ids,
+        zbuf,
+    )
+    return ids, zbuf
+
+
 def depth_buffer(pixels: Array, depth: Array, triangles: Array, width: int, height: int) -> Array:
     """Depth of the nearest triangle at every pixel centre.  # [H, W] float32, infinite where nothing is."""
     return rasterise(pixels, depth, triangles, width, height)[1]
@@ -63,6 +77,11 @@ def _rasterise(pixels, depth, triangles, ids, zbuf):
     height = zbuf.shape[0]
     for band in nb.prange(_BANDS):
         _fill(pixels, depth, triangles, ids, zbuf, band * height // _BANDS, (band + 1) * height // _BANDS - 1)
+
+
+@nb.njit(cache=True, nogil=True)
+def _rasterise_here(pixels, depth, triangles, ids, zbuf):
+    _fill(pixels, depth, triangles, ids, zbuf, 0, zbuf.shape[0] - 1)
 
 
 @nb.njit(parallel=True, cache=True)

@@ -7,8 +7,10 @@ splatting"), with the constants of gsplat 1.5.3, so that all renderers here draw
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # the constants serve rooms that do without torch
+    from torch import Tensor
 
 DILATION = 0.3  # px^2 added to every projected covariance: nothing falls between two pixels
 LEAST_ALPHA = 1.0 / 255.0  # a fainter contribution to a pixel is left out
