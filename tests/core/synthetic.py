@@ -31,6 +31,7 @@ def make_capture(
     seed: int = 0,
     motion_mm: float = 3.0,  # the largest motion of a vertex from one frame to the next, roughly
     turn_deg: float = 1.0,  # turn of the whole ball from one frame to the next
+    slide_mm: float = 0.0,  # way of the whole ball from one frame to the next
     unit_mm: float = 1000.0,
     noise: float = 0.0,  # standard deviation of sensor noise, in 1/255
     first_frame: int = 1,
@@ -43,7 +44,10 @@ def make_capture(
     rig = _rig(cameras, size, unit_mm)
     colours = _Colours(rng)
     numbers = [first_frame + i for i in range(frames)]
-    truth = np.stack([_pose(rest, i, motion_mm, turn_deg) / unit_mm for i in range(frames)]).astype(np.float32)
+    heads = [head_motion(i, turn_deg, slide_mm) for i in range(frames)]  # from rest, mm
+    faces_mm = (_performance(rest, i, motion_mm) for i in range(frames))
+    truth = np.stack([f @ h[:3, :3].T + h[:3, 3] for f, h in zip(faces_mm, heads, strict=True)]).astype(np.float32)
+    truth /= np.float32(unit_mm)
     for number, points in zip(numbers, truth, strict=True):
         for camera in rig:
             picture = _render(camera, points, triangles, rest, colours)
@@ -94,15 +98,22 @@ def _below(ring: int, column: int, columns: int) -> tuple[int, int]:
     return (ring + 1) * (columns + 1) + column + 1, (ring + 1) * (columns + 1) + column
 
 
-def _pose(rest: Array, step: int, motion_mm: float, turn_deg: float) -> Array:
-    """The ball `step` frames after rest, in mm: smooth local motion, different left and right, then a turn."""
+def head_motion(step: int, turn_deg: float, slide_mm: float) -> Array:
+    """The rigid motion of the ball from rest to `step` frames after, mm.  # [4, 4]."""
+    angle = np.deg2rad(turn_deg * step)
+    c, s = np.cos(angle), np.sin(angle)
+    motion = np.eye(4)
+    motion[:3, :3] = [[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]
+    motion[:3, 3] = slide_mm * step * np.array([0.6, -0.64, 0.48])
+    return motion
+
+
+def _performance(rest: Array, step: int, motion_mm: float) -> Array:
+    """The ball `step` frames after rest, in mm, in its own space: smooth local motion, different left and right."""
     n = rest / RADIUS_MM
     smile = np.exp(-4 * ((n - [0.5, -0.3, 0.8]) ** 2).sum(1))[:, None] * np.array([0.6, 0.6, 0.5])
     brow = np.exp(-4 * ((n - [-0.4, 0.5, 0.75]) ** 2).sum(1))[:, None] * np.array([0.1, 0.9, 0.2])
-    moved = rest + motion_mm * (3.0 * np.sin(step / 3.0) * smile + 2.5 * np.sin(step / 2.5) * brow)
-    angle = np.deg2rad(turn_deg * step)
-    c, s = np.cos(angle), np.sin(angle)
-    return moved @ np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]).T
+    return rest + motion_mm * (3.0 * np.sin(step / 3.0) * smile + 2.5 * np.sin(step / 2.5) * brow)
 
 
 def _rig(count: int, size: tuple[int, int], unit_mm: float) -> list[Camera]:

@@ -15,13 +15,14 @@ from scipy.spatial.transform import Rotation
 
 from ..capture import Camera
 from ..template import Template
-from .pose import HeadFit, move_back, seen_vertices, vertex_areas
+from .pose import HeadFit, move_back, vertex_areas, well_seen
 from .witness import Witness, ring_mean, vertex_normals
 
 Array = np.ndarray
 NAMED = 8  # so many vertices are named
 FAR = 4.0  # a miss is far above the take's own level beyond so many times that level,
 FAR_PIXELS = 1.0  # and beyond so many pixels of the pictures the witness looks at
+BY_CHANCE = 0.5  # of the miss of unrelated pictures: in the first frame, what comes near that is lost
 REGION = 0.01  # share of the seen surface from which what is lost is called a region
 LOST = 0.1  # share from which the whole frame is
 SPIKE = 0.75  # edge lengths that a vertex may move against its neighbours in a frame
@@ -49,7 +50,7 @@ class Judge:
 
     def __init__(self, template: Template, cameras: tuple[Camera, ...], scales: list[int]):
         """For plates of `cameras` (no lens distortion) reduced by `scales`."""
-        self.head = HeadFit(template, seen_vertices(template, cameras))
+        self.head = HeadFit(template, well_seen(template, cameras))
         self.witness = Witness(template, cameras, scales)
         self._template, self._edges, self._triangles = template.vertices, template.edges, template.triangles
         self._area = vertex_areas(template.vertices, template.triangles)
@@ -121,9 +122,9 @@ class Judge:
         seen = np.isfinite(miss)
         if level is None:
             return 0.0, np.zeros(0, int)
-        usual = float(np.median(levels[-LEVELS:])) if len(levels) else level
-        # a frame that is lost as a whole must not be its own measure, a calm beginning not the take's
-        limit = max(FAR * usual, FAR_PIXELS * self.witness.pixel)
+        limit = max(FAR * float(np.median(levels[-LEVELS:] if len(levels) else level)), FAR_PIXELS * self.witness.pixel)
+        if not len(levels):  # the first frame must not be its own measure
+            limit = min(limit, BY_CHANCE * self.witness.chance)
         bad = np.nan_to_num(miss) > limit
         edges = self._edges[bad[self._edges].all(axis=1)]
         links = sp.coo_matrix((np.ones(len(edges)), edges.T), shape=(len(miss), len(miss)))

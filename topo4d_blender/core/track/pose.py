@@ -2,7 +2,7 @@
 
 Iteratively reweighted least squares (Holland and Welsch 1977) with the weights of Geman and McClure: every round aligns
 the template to the frame, then trusts a vertex the less the farther it was left behind. The scale of that trust shrinks
-to what the calmer half of the head still moves, so a jaw, lips or brows that move do not pull.
+to what the calmest third of the head still moves, so a jaw, lips or brows that move do not pull.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ from ..capture import Camera
 from ..raster import depth_buffer
 from ..template import Template
 from .rigid import align
+from .witness import vertex_normals
 
 Array = np.ndarray
 ROUNDS = 60
-CALM = 0.5  # share of the head, by area, that is taken to move least with expression
+CALM = 0.3  # share of the head, by area, that is taken to move least with expression
+ENOUGH = 4000  # vertices tell the pose; more would take time alone
 STATIC = 20.0  # how many times a vertex in t4d_static counts
+FACING = 0.15  # least cosine between a vertex's normal and the way to a camera that looks at it
 LEAST_LOOK = 160  # pixels: the longer side of the pictures in which visibility is found
 
 
-def seen_vertices(template: Template, cameras: tuple[Camera, ...]) -> Array:
-    """Vertices that some camera sees of the template where it lies.  # [V] bool. Cameras without lens distortion."""
-    seen = np.zeros(len(template.vertices), bool)
+def well_seen(template: Template, cameras: tuple[Camera, ...]) -> Array:
+    """Vertices of the template where it lies that two cameras (depth takes two) look at, not just along.  # [V] bool.
+
+    Cameras without lens distortion.
+    """
+    facing = np.zeros((len(cameras), len(template.vertices)))
+    normals = vertex_normals(template.vertices, template.triangles)
     edges = template.edges
     length = np.linalg.norm(template.vertices[edges[:, 0]] - template.vertices[edges[:, 1]], axis=1)
     slack = float(np.median(length))  # a vertex may lie so far behind the pixel that shows it
-    for camera in cameras:
+    for cosine, camera in zip(facing, cameras, strict=True):
         factor = min(1.0, LEAST_LOOK / max(camera.width, camera.height))
         width, height = round(camera.width * factor), round(camera.height * factor)
         pixels, depth = camera.project(template.vertices)
@@ -36,21 +43,23 @@ def seen_vertices(template: Template, cameras: tuple[Camera, ...]) -> Array:
             inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (width, height)).all(axis=1)
         nearest = depth_buffer(pixels, depth, template.triangles, width, height)
         x, y = np.floor(pixels[inside]).astype(int).T
-        seen[inside] |= depth[inside] <= nearest[y, x] + slack
-    return seen
+        inside[inside] = depth[inside] <= nearest[y, x] + slack
+        way = camera.centre - template.vertices[inside]
+        cosine[inside] = (normals[inside] * way).sum(axis=1) / np.linalg.norm(way, axis=1)
+    return np.sort(facing, axis=0)[-min(2, len(cameras))] > FACING
 
 
 class HeadFit:
     """Fits the head's pose, frame after frame; no frame depends on another."""
 
     def __init__(self, template: Template, seen: Array):
-        """Fit `template` by its `seen` [V] bool vertices (all, where fewer than three are seen)."""
+        """Fit `template` by its `seen` [V] bool vertices (by all, if fewer than three are)."""
         trust = vertex_areas(template.vertices, template.triangles)
         trust *= 1.0 - template.roles.get("t4d_ignore", np.zeros(len(trust)))
         trust *= 1.0 + (STATIC - 1.0) * template.roles.get("t4d_static", np.zeros(len(trust)))
-        if np.count_nonzero(trust * seen) >= 3:
-            trust = trust * seen
+        trust *= seen if np.count_nonzero(trust * seen) >= 3 else 1.0
         self._used = np.flatnonzero(trust > 0)
+        self._used = self._used[:: max(1, len(self._used) // ENOUGH)]
         self._points = template.vertices[self._used]
         self._trust = trust[self._used]
         self._floor = 1e-6 * float(np.ptp(self._points, axis=0).max())  # float32 files are no finer

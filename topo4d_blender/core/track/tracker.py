@@ -10,6 +10,7 @@ from ..capture import Camera, Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
+from ..take.order import moved_last
 from ..take.passes import Pass
 from .blend import blend
 from .judge import Judge
@@ -61,9 +62,7 @@ def ask_again(take: Take, frames: list[int]) -> None:
     if not asked:
         raise RequestError(f"None of these frames of {take.folder} is solved by tracking; they are given.")
     if not anchors:
-        late = set(frames)
-        order = [f for f in take.request.frames if f not in late or f == take.request.frames[0]]
-        take.reorder((*order, *(f for f in frames if f in asked)))
+        take.reorder(moved_last(take.request.frames, frames))
     take.drop_passes()
     take.know_anchors(take.anchor_digests())
     take.ask_again(sorted(asked & set(take.solved_frames())))

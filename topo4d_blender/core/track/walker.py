@@ -19,6 +19,8 @@ from .reader import PlateReader
 from .solver import Solution
 
 Array = np.ndarray
+PATIENCE = 5  # frames that are solved and lost, after which the next starts from the last of them all the same
+CLEARLY = 0.7  # of the last good frame's misfit: below it a lost frame is the better start
 
 
 class Store(Protocol):
@@ -89,19 +91,22 @@ class Walker:
         return solution.vertices, {**self.describe(frame, solution, verdict, blank), "start": start}
 
     def _start(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> int:
-        """The frame to start from: the one before, or if that one is lost perhaps the last that is not.
+        """The frame to start from: the one before, or if that one is lost the last that is not.
 
-        Which of the two wears the new plates better decides, so one bad frame is stepped over and a change that stays
-        (of light, of a camera) is not fought for ever.
+        Unless the lost one wears the new plates clearly better, or so many are lost that it is no longer the frames
+        that are odd: a change that stays (of light, of a camera) is not to be fought for ever.
         """
         before = walk.parents[frame]
-        good = before
+        good, lost = before, 0
         while self._lost(good, store) and good in walk.parents:
+            lost += "residual_px" in store.lines[good] and bool(store.lines[good]["residual_px"])
             good = walk.parents[good]
-        if good == before or all(plate is None for plate in plates):
+        if not lost or all(plate is None for plate in plates):
             return good
+        if lost > PATIENCE:
+            return before
         fits = [self.judge.fit(store.read(f).astype(np.float64), plates) for f in (good, before)]
-        return good if fits[0] <= fits[1] else before
+        return before if fits[1] < CLEARLY * fits[0] else good
 
     def _guess(self, frame: int, start: int, previous: Array, walk: Walk, store: Store) -> Array:
         """`previous` [V, 3], moved on by a share of the last motion in the same direction."""

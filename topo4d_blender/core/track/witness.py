@@ -53,11 +53,15 @@ class Witness:
         self._ring = ring_mean(edges, count)
         self._look = (1.0 - template.roles.get("t4d_ignore", np.zeros(count))).astype(np.float32)
         self._contrast = np.zeros(len(cameras))
+        self.chance = np.inf  # the median miss of pictures that have nothing to do with the reference
 
     def remember(self, vertices: Array, plates: list[Array | None]) -> None:
         """Take `vertices` [V, 3] and their plates (float32, working size; None: missing) as the reference."""
         self._reference = self._see(vertices, plates, slopes=True)
         self._contrast = np.array([0.0 if plate is None else _contrast(plate) for plate in plates])
+        turned = [None if plate is None else np.ascontiguousarray(plate[::-1, ::-1]) for plate in plates]
+        misses = self.miss(vertices, turned)
+        self.chance = float(np.nanmedian(misses)) if np.isfinite(misses).any() else np.inf
 
     def blank(self, plates: list[Array | None]) -> list[int]:
         """The cameras whose plate shows nothing (black, white, a closed shutter), where the reference showed much."""
