@@ -20,7 +20,7 @@ from .errors import Cancelled, RequestError, StorageError, Topo4DError, WorkErro
 from .progress import Progress
 
 METHODS = ("gauss-newton",)
-BAKE_METHODS = ("inverse",)
+BAKE_METHODS = ("inverse", "splat")
 MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
 LOG = logging.getLogger("topo4d")

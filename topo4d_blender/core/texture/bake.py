@@ -21,11 +21,12 @@ from .formats import format_of
 from .frame import BANDS, Canvas, Plate, Solved, paint, solve_frame
 from .layout import FIRST, Layout, lay_out
 from .plates import READERS, Plates
+from .splat import count_patches, paint_splat
 from .uv import EMPTY, map_uv, overlap_warning
 from .write import require_room, write_tile
 
 Array = np.ndarray
-METHODS = ("inverse",)
+METHODS = ("inverse", "splat")
 
 
 def bake_take(
@@ -91,7 +92,8 @@ class _Bake:
         self.cameras = [camera.undistorted() for camera in capture.cameras]
         self.canvas: Canvas | None = None
         self.canvas_tile: int | None = None
-        self._a_frame = len(self.cameras) + 1 + len(self.tiles) * BANDS + 1
+        a_tile = BANDS + (count_patches(take.template) if request.method == "splat" else 0)
+        self._a_frame = len(self.cameras) + 1 + len(self.tiles) * a_tile + 1
         self._steps = 0  # of the frame at hand
         self._overlaps: set[int | None] = set()  # tiles whose overlaps were spoken of
 
@@ -144,6 +146,8 @@ class _Bake:
         """The finished texels of `tile` and their coverage."""
         canvas, texels = self.canvas, format_of(self.request.format).texels
         texture, coverage = paint(canvas, solved, texels, self._step)
+        if self.request.method == "splat":
+            texture = paint_splat(self.take.template, canvas, solved, tile or FIRST, texels, self._step)
         if self.base is not None:
             base = self.base.at(tile, self.request.resolution, texels)
             blend_base(texture, coverage, base, canvas.uv_map, solved.vertices, canvas.edges, canvas.triangles)
