@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from synthetic import make_capture
+from wheelhouses import find_or_make
 
 pytest.importorskip("bpy")
 pytestmark = pytest.mark.bpy
@@ -53,6 +58,15 @@ print("INSTALLED")
 """
 
 
+def without_network() -> list[str]:
+    """The words in front of a command that take the network from it; none where this user may not."""
+    words = ["unshare", "--map-root-user", "--net"]
+    try:
+        return words if subprocess.run([*words, "true"], capture_output=True).returncode == 0 else []
+    except FileNotFoundError:
+        return []
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("dist")
@@ -88,3 +102,53 @@ def test_the_zip_holds_the_package_and_nothing_else(archive):
 def test_the_same_sources_give_the_same_bytes(archive, tmp_path):
     subprocess.run([sys.executable, str(ROOT / "build_addon.py"), "--out", str(tmp_path)], check=True)
     assert (tmp_path / archive.name).read_bytes() == archive.read_bytes()
+
+
+FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def visit(archive, tmp_path_factory):
+    """What installed.py saw, in a folder with a space and letters of other languages, without a network."""
+    work = tmp_path_factory.mktemp("größe 映画")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wheels = work / "wheels on a stick"
+    shutil.copytree(find_or_make(python, tmp_path_factory.mktemp("made")), wheels, copy_function=os.link)
+    make_capture(work / "capture", frames=FRAMES, cameras=4, motion_mm=2.0)
+    script = Path(__file__).with_name("installed.py")
+    words = [sys.executable, "-I", str(script), str(archive), str(wheels), str(work / "capture")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))}
+    environment |= {"BLENDER_USER_RESOURCES": str(work / "resources"), "NUMBA_CACHE_DIR": str(work / "numba")}
+    done = subprocess.run([*without_network(), *words], env=environment, capture_output=True, text=True, cwd=work)
+    seen = [line for line in done.stdout.splitlines() if line.startswith("SEEN")]
+    logs = [path.read_text("utf-8", "replace")[-2000:] for path in (work / "resources").rglob("*.log")]
+    assert done.returncode == 0 and seen, "\n".join([done.stdout[-2000:], done.stderr[-2000:], *logs])
+    return work, json.loads(seen[0].removeprefix("SEEN"))
+
+
+def test_an_engine_is_installed_from_a_folder_of_wheels_alone(visit):
+    work, seen = visit
+    engine = Path(seen["engine"])
+    assert seen["failure"] == "" and not seen["tracks_before"]
+    assert not seen["before"], "nothing may be looked up while Blender is offline"
+    assert engine.is_relative_to(work / "resources") and (engine / "ready.json").is_file()
+    assert [path.name for path in engine.parent.iterdir()] == [engine.name]
+    assert {"Checking the wheels", "Testing the engine"} <= set(seen["stages"])
+    assert seen["found_again"] == seen["engine"]
+    assert seen["foreign"] == []
+
+
+def test_the_doctor_of_an_installed_engine_says_what_this_machine_can_do(visit):
+    found = visit[1]["doctor"]
+    assert found["methods"][0]["runs"] and found["can"][0].startswith("Tracks and bakes on the processor")
+    assert all(package["works"] for package in found["packages"] if package["version"])
+    assert "pip install" not in " ".join(found["advice"]), "it would end in Blender's own Python"
+
+
+def test_the_installed_engine_tracks_and_shape_keys_arrive(visit):
+    work, seen = visit
+    truth = np.load(work / "capture" / "truth.npz")
+    keys = np.load(work / "keys.npy")
+    assert keys.shape == truth["vertices"].shape, seen["message"]
+    error_mm = np.linalg.norm(keys - truth["vertices"], axis=2)[:, truth["face_mask"]] * float(truth["unit_mm"])
+    assert error_mm.mean() < 0.3

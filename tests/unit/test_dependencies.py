@@ -4,9 +4,15 @@ import ast
 import re
 import sys
 import tomllib
+from email.message import Message
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from release import licences
+from topo4d_blender.core import pins
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "topo4d_blender"
@@ -68,7 +74,96 @@ def test_every_pin_is_exact():
     assert [pin for pin in PINS if "==" not in pin] == []
 
 
-def test_the_table_of_dependencies_says_the_same():
-    table = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
-    rows = re.findall(r"^\| ([\w-]+) \| (\d[\w.]*) \|", table, re.MULTILINE)
-    assert {f"{name}=={version}" for name, version in rows} == set(PINS)
+ROWS = re.findall(
+    r"^\| ([\w-]+) \| (\d[\w.]*) \| ([^|]+) \|", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.M
+)
+BROUGHT = PYPROJECT["tool"]["uv"]["constraint-dependencies"]
+# Where Blender runs: the markers of what a package brings along are read for each of these.
+MACHINES = [
+    {"platform_system": system, "sys_platform": sys_platform, "os_name": os_name, "platform_machine": machine}
+    | {"python_version": python, "python_full_version": f"{python}.5", "implementation_name": "cpython", "extra": ""}
+    | {"platform_python_implementation": "CPython"}
+    for python in pins.pythons()
+    for system, sys_platform, os_name, machine in (
+        ("Linux", "linux", "posix", "x86_64"),
+        ("Windows", "win32", "nt", "AMD64"),
+        ("Darwin", "darwin", "posix", "arm64"),
+    )
+]
+
+
+def test_the_tables_of_dependencies_say_the_same():
+    assert {f"{name}=={version}" for name, version, _ in ROWS} == {*PINS, *BROUGHT}
+
+
+@pytest.mark.parametrize(("name", "licence"), sorted({(name, licence) for name, _, licence in ROWS}))
+def test_every_licence_may_be_combined_with_ours_and_is_what_the_package_says(name, licence):
+    licences.check(name, licence)
+    try:
+        found = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        return  # of another platform, or of a group that is not installed
+    assert licences.licence_of(found) == licence
+
+
+def brought_by(name: str) -> set[str]:
+    """What a package requires on some machine of MACHINES, NVIDIA's libraries for CUDA aside."""
+    try:
+        requirements = [Requirement(text) for text in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:
+        return set()
+    needed = [r for r in requirements if r.marker is None or any(r.marker.evaluate(machine) for machine in MACHINES)]
+    return {pins.canonical(r.name) for r in needed if not re.match("nvidia-|cuda-|triton", r.name)}
+
+
+def test_everything_that_is_brought_along_is_pinned_and_nothing_else():
+    reached, waiting = set(), {name_of(requirement) for requirement in ENGINE}
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(brought_by(name) for name in waiting)) - reached
+    assert reached - {name_of(pin) for pin in ENGINE} == {name_of(pin) for pin in BROUGHT}
+
+
+@pytest.mark.parametrize("python", pins.pythons())
+def test_what_differs_on_another_python_replaces_something(python):
+    table = PYPROJECT["tool"]["topo4d"]["python"].get(python, {})
+    known = {name_of(pin) for pin in (*ENGINE, *BROUGHT)}
+    assert {name_of(pin) for pin in table.get("instead", [])} <= known
+    assert set(table.get("without", [])) <= known
+    assert all("==" in pin for pin in (*table.get("instead", []), *BROUGHT))
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "CC-BY-NC-4.0",
+        "LicenseRef-NVIDIA-Proprietary",
+        "LicenseRef-Proprietary",
+        "Nvidia Source Code License (1-Way Commercial)",
+        "SSPL-1.0",
+        "GPL-2.0-only",
+        "MIT AND CC-BY-NC-4.0",
+        "UNKNOWN",
+    ],
+)
+def test_what_may_not_be_combined_with_ours_is_refused(licence):
+    with pytest.raises(licences.Forbidden, match="thing is licensed as"):
+        licences.check("thing", licence)
+
+
+def test_one_side_of_an_or_is_enough_and_nvidia_is_for_those_who_accept_it():
+    licences.check("thing", "CC-BY-NC-4.0 OR MIT")
+    licences.check("nvidia-cublas", licences.NVIDIA, nvidia=True)
+    with pytest.raises(licences.Forbidden):
+        licences.check("thing", "LicenseRef-Proprietary", nvidia=True)
+
+
+def test_a_package_that_does_not_tell_its_licence_is_refused():
+    silent = Message()
+    silent["Name"] = "silent"
+    with pytest.raises(licences.Forbidden, match="silent"):
+        licences.licence_of(silent)
+
+
+def test_no_licence_is_read_by_hand_in_vain():
+    assert set(licences.READ_BY_HAND) <= {name_of(pin) for pin in (*ENGINE, *BROUGHT)}

@@ -43,9 +43,11 @@ def engine_pins(python: str = TESTED) -> dict[str, str]:
     return {name: version for name, version in sorted(pins.items()) if name not in differs.get("without", [])}
 
 
-def constraints() -> dict[str, str]:
+def constraints(python: str = TESTED) -> dict[str, str]:
     """Package -> version of what the engine's packages bring along."""
-    return _read(_project().get("tool", {}).get("uv", {}).get("constraint-dependencies", []))
+    brought = _read(_project().get("tool", {}).get("uv", {}).get("constraint-dependencies", []))
+    direct = engine_pins(python)
+    return {name: version for name, version in brought.items() if name not in direct}
 
 
 def _read(requirements: list[str]) -> dict[str, str]:

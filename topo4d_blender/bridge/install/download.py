@@ -86,7 +86,9 @@ def _resolve(requirements: list[str], index: str, teller: Teller) -> list[dict]:
     work = Path(_scratch())
     try:
         constraints = work / "constraints.txt"
-        constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.constraints().items()), "utf-8")
+        constraints.write_text(
+            "".join(f"{name}=={version}\n" for name, version in pins.constraints(pins.tag()).items()), "utf-8"
+        )
         words = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(work / "report.json")]
         words += ["--only-binary", ":all:", "--constraint", str(constraints), *_index(index), *requirements]
         run_pip(find_pip(), words, work, teller.check, offline=False)

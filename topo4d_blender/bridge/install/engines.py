@@ -86,10 +86,9 @@ def newest(engines: Path, python: str | None) -> Path | None:
 def fits(packages: dict[str, str], python: str) -> bool:
     """Whether `packages` are those that this extension was tested with; what is HEAVY may be absent."""
     wanted = pins.engine_pins(python)
-    return bool(wanted) and all(
-        packages.get(name) == version or (name in pins.HEAVY and name not in packages)
-        for name, version in wanted.items()
-    )
+    have = {name: version.partition("+")[0] for name, version in packages.items()}  # 2.13.0+cpu is a 2.13.0
+    absent = set(pins.HEAVY) - set(have)
+    return bool(wanted) and all(have.get(name) == version for name, version in wanted.items() if name not in absent)
 
 
 def hold(folder: Path) -> None:

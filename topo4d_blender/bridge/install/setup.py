@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ def install(wheels: Path, engines_folder: Path, teller: Teller) -> dict:
         unpack(wheels, house, folder, teller)
         teller.stage("Testing the engine")
         found = trial(str(folder), teller)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = bytes_in(folder)
         engines.make_ready(folder, engines.Ready(house.engine, house.python, house.torch, house.packages, size))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -83,9 +85,8 @@ def check_room(engines_folder: Path, unpacked: int) -> None:
 def bytes_in(folder: Path) -> int:
     """The bytes of all files under `folder`; files that come and go meanwhile do not matter."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total

@@ -1,0 +1,1 @@
+"""What build_addon.py makes besides the zip: folders of wheels, their licences, the files of a repository."""
