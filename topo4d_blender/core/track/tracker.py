@@ -121,6 +121,7 @@ class _Track:
                 self._walker.go(walk, self)
             else:
                 self._go_between(walk)
+        self._take.drop_passes()  # of a walk that was stopped between its last frame and here
 
     def read(self, frame: int) -> Array:
         """Vertices of a frame that is there (walker.Store)."""
