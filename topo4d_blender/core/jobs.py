@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import Cancelled, RequestError, StorageError, Topo4DError, WorkError
+from .machine import package_version
 from .progress import Progress
 
-METHODS = ("gauss-newton",)
+METHODS = ("gauss-newton", "splat")
 BAKE_METHODS = ("inverse", "splat")
 MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
@@ -51,7 +52,7 @@ def track(
     anchors.py); `from_take` is a take whose nearest frame is started from. `cameras` are names and patterns
     (capture/choice.py); default: all.
     """
-    choose_device(device, method)
+    device = choose_device(device, method)
     from .track import track_take
     from .track.job import Asked, open_take
 
@@ -61,7 +62,7 @@ def track(
         for sentence in warnings:
             progress.warning(sentence)
         LOG.info("track %s with %s, frames %s", filmed.source, template, again or frames or "all")
-        track_take(opened, filmed, progress)
+        track_take(opened, filmed, progress, device)
     return {"take": str(opened.folder), "frames": len(opened.solved_frames())}
 
 
@@ -114,16 +115,26 @@ def bake(
 
 
 def choose_device(device: str, method: str = "gauss-newton") -> str:
-    """The device that `method` runs on when `device` is asked for: "cpu". Raises RequestError in words otherwise."""
+    """The device that `method` runs on when `device` is asked for: "cpu", or "cuda" where the method can use it.
+
+    Raises RequestError in words for what cannot be had.
+    """
     if method not in METHODS:
-        raise RequestError(f"There is no method {method!r} in this version; use --method {METHODS[0]}.")
+        raise RequestError(f"There is no method {method!r} in this version; use one of {', '.join(METHODS)}.")
     if device not in DEVICES:
         raise RequestError(f"There is no device {device!r}; use one of {', '.join(DEVICES)}.")
-    if device != "cuda":
+    if device == "cpu" or (device == "auto" and method != "splat"):
         return "cpu"
-    if cuda_name() is None:
+    found = cuda_name()
+    if device == "auto":
+        return "cuda" if found and package_version("gsplat") else "cpu"
+    if found is None:
         raise RequestError("This machine has no CUDA device that the engine can use; leave --device at auto.")
-    raise RequestError(f"The method {method} runs on the CPU in this version; leave --device at auto.")
+    if method != "splat":
+        raise RequestError(f"The method {method} runs on the CPU in this version; leave --device at auto.")
+    if not package_version("gsplat"):
+        raise RequestError("On a CUDA device the method splat needs the package gsplat; install gsplat==1.5.3.")
+    return "cuda"
 
 
 def cuda_name() -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..capture import Camera
 from ..errors import RequestError
 from ..template import Template
+from .paper_settings import PaperSettings
 from .settings import TrackSettings
 from .solver import FrameSolver, Solution
 
@@ -33,13 +34,19 @@ class Solver(Protocol):
         """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior."""
 
 
-def make_solver(method: str, template: Template, cameras: tuple[Camera, ...], settings: dict) -> tuple[Solver, float]:
-    """The solver of `method` for cameras without lens distortion, and its prediction.
+def make_solver(
+    method: str, template: Template, cameras: tuple[Camera, ...], settings: dict, device: str = "cpu"
+) -> tuple[Solver, float]:
+    """The solver of `method` on `device` ("cpu" or "cuda") for cameras without lens distortion, and its prediction.
 
     Prediction is the share of the last frame's motion that a frame begins with. `settings` are the take's own. Raises
     RequestError for a method or a setting that does not exist.
     """
+    if method == "splat":
+        from .paper import PaperSolver  # torch takes seconds to load
+
+        return PaperSolver(template, cameras, PaperSettings.from_dict(settings), device), 0.0
     if method == "gauss-newton":
         tuned = TrackSettings.from_dict(settings)
         return FrameSolver(template, cameras, tuned), tuned.prediction
-    raise RequestError(f"There is no method {method!r} in this version; use gauss-newton.")
+    raise RequestError(f"There is no method {method!r} in this version; use gauss-newton or splat.")

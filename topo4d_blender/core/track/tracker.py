@@ -25,7 +25,7 @@ LEAST_SHARE = 0.15  # of the template's vertices that must lie in some picture
 LEAST_PIXELS = 24  # across, in some picture
 
 
-def track_take(take: Take, capture: Capture, progress: Progress | None = None) -> None:
+def track_take(take: Take, capture: Capture, progress: Progress | None = None, device: str = "cpu") -> None:
     """Solve every frame of `take.request.frames` that is still to be solved, each written whole before the next begins.
 
     Calls `progress.frame(frame, path, metrics)` for each. Raises RequestError (template nowhere in view), WorkError
@@ -42,7 +42,7 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None) -
         return
     template = take.template
     cameras = tuple(c.undistorted() for c in capture.cameras)
-    solver, prediction = make_solver(take.request.method, template, cameras, take.request.settings)
+    solver, prediction = make_solver(take.request.method, template, cameras, take.request.settings, device)
     judge = Judge(template, cameras, solver.scales)
     reader = PlateReader(capture, solver.scales)
     try:
