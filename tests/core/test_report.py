@@ -17,6 +17,7 @@ from topo4d_blender.core.report.pictures import choose_cameras, spread
 from topo4d_blender.core.report.views import Drawn, crop_plate, finish, make_view
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.template import read_template
+from topo4d_blender.core.texture import bake_take
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,15 @@ def test_the_first_camera_stands_in_the_middle_and_the_others_apart(filmed):
     distance = np.linalg.norm(centres - centres.mean(axis=0), axis=1)
     assert chosen[0] is capture.cameras[int(distance.argmin())]
     assert len(choose_cameras(capture.cameras, 99)) == len(capture.cameras)
+
+
+def test_a_take_with_maps_as_exr_wears_them_and_one_of_several_tiles_goes_without(tmp_path, filmed):
+    capture, template, truth = filmed
+    take = track_with_error(tmp_path / "take", capture, template, truth, shift=0.0)
+    bake_take(take, capture, 64, (1,), format="exr")
+    write_report(tmp_path / "exr.html", take, capture)
+    assert "64 × 64" in (tmp_path / "exr.html").read_text("utf-8")
+    tiles = replace(take.maps.request, tiles=(1001, 1002))
+    take.maps.begin(tiles, [1], take.geometry_path, False, True)
+    write_report(tmp_path / "tiles.html", take, capture)
+    assert "64 × 64" not in (tmp_path / "tiles.html").read_text("utf-8")

@@ -14,12 +14,13 @@ import jinja2
 import numpy as np
 
 from ..capture import Capture
+from ..capture.images import image_size
 from ..evaluate.truth import Truth, read_truth
 from ..files import atomic_write
 from ..progress import Progress
 from ..take import Take
 from . import charts
-from .pictures import Errors, Gallery, colour_bar, spread
+from .pictures import Errors, Gallery, colour_bar, spread, textured_frames
 
 Array = np.ndarray
 _PACKAGES = ("topo4d", "numpy", "numba", "opencv-python-headless", "bpy")
@@ -194,13 +195,12 @@ def _share_rows(scores: dict | None) -> list[dict]:
 
 
 def _texture(take: Take, gallery: Gallery, samples: list[int]) -> dict | None:
-    textured = take.textured_frames()
+    textured = textured_frames(take)
     if not textured:
         return None
-    from PIL import Image
-
-    with Image.open(take.texture_path(textured[0])) as image:
-        size = f"{image.width} × {image.height}"
+    known = take.maps.request
+    width = known.resolution if known else image_size(take.texture_path(textured[0]))[0]
+    size = f"{width} × {width}"
     frame = textured[len(textured) // 2]
     return {
         "frame": frame,

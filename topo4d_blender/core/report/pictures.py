@@ -59,7 +59,7 @@ class Gallery:
         """`capture` is the one tracked; frames without geometry are never shown."""
         self._take, self._capture, self._errors = take, capture, errors
         self.frames = take.solved_frames()
-        self._textured = set(take.textured_frames())
+        self._textured = set(textured_frames(take))
         ends = [take.read_geometry(frame) for frame in spread(self.frames, 5)]
         points = np.concatenate(ends)
         self.views = [make_view(camera, points) for camera in choose_cameras(capture.cameras, 4)]
@@ -139,6 +139,12 @@ class Gallery:
         proxy = self._take.proxy_path(frame)
         texture = read_plate(proxy if proxy.is_file() else self._take.texture_path(frame))
         return texture if texture.dtype == np.uint8 else (texture >> 8).astype(np.uint8)
+
+
+def textured_frames(take: Take) -> list[int]:
+    """Frames with a map that the pictures can wear: several UDIM tiles they cannot."""
+    known = take.maps.request
+    return [] if known and known.tiles else take.textured_frames()
 
 
 def jpeg(picture: Array, quality: int = 88) -> str:
