@@ -19,9 +19,10 @@ from ..raster import rasterise_views
 from ..template import Template
 
 Array = np.ndarray
-LONGEST = 240  # pixels: the longer side of the pictures looked at
+LONGEST = 200  # pixels: the longer side of the pictures looked at
 SOFT = 1.0  # pixels of those: sigma of their blur
 FACING = 0.25  # least cosine between a vertex's normal and the way to the camera
+GAIN_STEP = 4  # one vertex in so many tells a camera's gain
 REACH = 3  # rings of neighbours over which light is told from misplacement, and a vertex is judged
 BLANK = 0.1  # a plate with less than this share of its reference's contrast shows nothing
 THUMBNAIL = 32  # pixels: the longer side at which contrast is measured, without the noise of sensors
@@ -44,6 +45,10 @@ class Witness:
         self._triangles = np.ascontiguousarray(template.triangles, np.int32)
         self._small = [_small(camera) for camera in cameras]
         self._sizes = np.array([(c.height, c.width) for c in self._small], np.int64)
+        self._rotations = np.stack([c.rotation for c in self._small])
+        self._translations = np.stack([c.translation for c in self._small])
+        self._focal = np.array([(c.fx, c.fy) for c in self._small])
+        self._principal = np.array([(c.cx, c.cy) for c in self._small])
         self._offsets = np.concatenate([[0], np.cumsum(self._sizes.prod(axis=1))])
         pairs = zip(cameras, self._small, scales, strict=True)
         self.pixel = float(np.median([camera.width / small.width / scale for camera, small, scale in pairs]))
@@ -99,28 +104,42 @@ class Witness:
     def _see(self, vertices: Array, plates: list[Array | None], slopes: bool = False) -> Sight:
         count = (len(vertices), len(self._small))
         sight = Sight(np.zeros((*count, 3), np.float32), np.zeros(count, np.float32), np.zeros(count, bool))
-        views = [camera.project(vertices) for camera in self._small]
-        pixels = np.stack([view[0] for view in views]).astype(np.float32)
-        depth = np.stack([view[1] for view in views]).astype(np.float32)
+        pixels, depth = self._project(vertices)
         nearest = rasterise_views(pixels, depth, self._triangles, self._sizes, self._offsets[:-1])[1]
-        normals = vertex_normals(vertices, self._triangles)
+        facing = self._facing(vertices)
         for k, (camera, plate) in enumerate(zip(self._small, plates, strict=True)):
             if plate is None:
                 continue
             size = (camera.width, camera.height)
-            way = camera.centre - vertices
-            seen = (normals * way).sum(axis=1) > FACING * np.linalg.norm(way, axis=1)
-            with np.errstate(invalid="ignore"):
-                seen &= (depth[k] > 0) & (pixels[k] > 0).all(axis=1) & (pixels[k] < size).all(axis=1)
-            x, y = np.floor(pixels[k, seen]).astype(int).T
+            seen = np.flatnonzero(facing[:, k] & (depth[k] > 0))
+            x, y = pixels[k, seen].T
+            seen = seen[(x > 0) & (y > 0) & (x < size[0]) & (y < size[1])]
+            x, y = pixels[k, seen].astype(int).T
             buffer = nearest[self._offsets[k] : self._offsets[k + 1]].reshape(size[::-1])
-            seen[seen] = depth[k, seen] <= buffer[y, x] + self._slack
+            seen = seen[depth[k, seen] <= buffer[y, x] + self._slack]
             picture = cv2.GaussianBlur(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), (0, 0), SOFT)
-            sight.visible[:, k] = seen
+            sight.visible[seen, k] = True
             sight.colours[seen, k] = _sample(picture, pixels[k, seen])
             if slopes:
                 sight.slopes[seen, k] = _sample(_squared_slope(picture), pixels[k, seen])
         return sight
+
+    def _project(self, vertices: Array) -> tuple[Array, Array]:
+        """Pixels [K, V, 2] and depths [K, V] of the vertices in the small pictures, float32."""
+        points = np.matmul(vertices, self._rotations.transpose(0, 2, 1)) + self._translations[:, None]
+        depth = points[..., 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels = points[..., :2] / depth[..., None] * self._focal[:, None] + self._principal[:, None]
+        return np.ascontiguousarray(pixels, np.float32), np.ascontiguousarray(depth, np.float32)
+
+    def _facing(self, vertices: Array) -> Array:
+        """Which vertices face which camera.  # [V, K] bool."""
+        arm = vertices - vertices.mean(axis=0)  # lengths below are of differences: keep them small
+        centres = np.stack([camera.centre for camera in self._small]) - vertices.mean(axis=0)
+        normals = vertex_normals(vertices, self._triangles)
+        cosine = normals @ centres.T - (normals * arm).sum(axis=1)[:, None]
+        squared = (arm**2).sum(axis=1)[:, None] - 2 * arm @ centres.T + (centres**2).sum(axis=1)
+        return (cosine > 0) & (cosine**2 > FACING**2 * squared)
 
 
 def ring_mean(edges: Array, count: int) -> sp.csr_matrix:
@@ -165,13 +184,12 @@ def _squared_slope(picture: Array) -> Array:
 
 def _beside_gain(now: Array, then: Array, both: Array) -> Array:
     """`now` - gain `then` [V, K, 3] where `both` [V, K] are known: one gain a camera and channel, by their medians."""
-    out = np.zeros_like(now)
+    gain = np.ones(now.shape[1:], np.float32)
     for k in range(both.shape[1]):
-        known = both[:, k] > 0
-        if known.any():
-            gain = np.median(now[known, k], axis=0) / np.maximum(np.median(then[known, k], axis=0), 1e-3)
-            out[known, k] = now[known, k] - np.clip(gain, 0.5, 2.0) * then[known, k]
-    return out
+        known = np.flatnonzero(both[:, k])[::GAIN_STEP]
+        if len(known):
+            gain[k] = np.median(now[known, k], axis=0) / np.maximum(np.median(then[known, k], axis=0), 1e-3)
+    return (now - np.clip(gain, 0.5, 2.0) * then) * both[..., None]
 
 
 def _contrast(plate: Array) -> float:
