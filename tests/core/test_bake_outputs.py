@@ -265,6 +265,21 @@ def test_a_base_that_is_missing_or_of_the_wrong_kind_is_refused(tmp_path):
     assert take.textured_frames() == [1]
 
 
+@pytest.mark.parametrize("line", ["map_Kd skin.png", "map_Kd -s 1 1 1 skin.png", "map_Kd deep\\\\skin.png"])
+def test_a_base_may_be_named_by_an_obj_that_wears_it(tmp_path, line):
+    take, capture = scenes.make_take(tmp_path, [WALL, BLUE], scenes.rig(1, spread_deg=0))
+    (tmp_path / "start.obj").write_text("mtllib start.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl skin\nf 1 2 3\n")
+    (tmp_path / "start.mtl").write_text(f"newmtl plain\nKd 1 1 1\nnewmtl skin\n{line}\n")
+    where = tmp_path / "deep" / "skin.png" if "deep" in line else tmp_path / "skin.png"
+    where.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8), (10, 240, 10)).save(where)
+    bake_take(take, capture, 64, base_texture=tmp_path / "start.obj")
+    assert take.maps.request.base_texture == str(where)
+    (tmp_path / "start.mtl").write_text("newmtl skin\nKd 1 1 1\n")
+    with pytest.raises(RequestError, match="start.obj name no colour map"):
+        bake_take(take, capture, 64, base_texture=tmp_path / "start.obj", overwrite=True)
+
+
 # Tiles
 
 
@@ -381,7 +396,9 @@ def test_a_disk_too_small_for_the_sequence_is_told_before_the_first_frame(tmp_pa
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(1), tuple(range(1, 13)))
     usage = write.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage._replace(free=20 * 2**20))
-    with pytest.raises(StorageError, match=r"maps of 12 frame\(s\), 1024 texels as png, need about 21\.\d MB.* has 20\.0 MB free"):
+    with pytest.raises(
+        StorageError, match=r"maps of 12 frame\(s\), 1024 texels as png, need about 21\.\d MB.* has 20\.0 MB free"
+    ):
         bake_take(take, capture, 1024)
     assert not (take.folder / "texture").exists()
     assert bake_take(take, capture, 64) == list(range(1, 13))

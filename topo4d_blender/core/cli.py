@@ -130,7 +130,9 @@ def track(**options: Any) -> None:
 )
 @click.option("--method", default=BAKE_METHODS[0], show_default=True, type=click.Choice(BAKE_METHODS))
 @click.option(
-    "--base-texture", type=_PATH, help="A picture on the same UV map, shown where no camera sees; <UDIM> for tiles."
+    "--base-texture",
+    type=_PATH,
+    help="Shown where no camera sees: a picture on the same UV map (<UDIM> for tiles), or an .obj wearing it.",
 )
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
 @click.option("--overwrite", is_flag=True, help="Replace the maps that are already baked.")

@@ -67,7 +67,7 @@ def bake_take(
         method=method,
         images=str(capture.source.absolute()),
         cameras=tuple(camera.name for camera in capture.cameras),
-        base_texture=None if base_texture is None else str(Path(base_texture).absolute()),
+        base_texture=None if base is None else str(base.path.absolute()),
         tiles=tiles,
     )
     waiting = take.maps.begin(request, with_plates, take.geometry_path, resume, overwrite)

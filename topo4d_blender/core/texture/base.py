@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from ..capture import read_plate
 from ..errors import RequestError
+from ..template.read_mtl import colour_map
 from .kernels import barycentric
 from .uv import EMPTY, UvMap
 from .views import edge_length
@@ -26,14 +27,18 @@ _HOLE = 0.05  # share of a triangle's texels that must be unseen before the tria
 
 
 class BaseTexture:
-    """A picture on the template's UV map, or one a tile where its name has <UDIM> for the tile's number."""
+    """A picture on the template's UV map, or one a tile where its name has <UDIM> for the tile's number.
+
+    Named by itself or by an .obj that wears it.
+    """
 
     def __init__(self, path: Path, tiles: tuple[int, ...] | None, take: Path) -> None:
         """`tiles` as in MapRequest, `take` the folder that is baked.
 
         Raises RequestError if a picture is missing, cannot be read or is a map of the take itself.
         """
-        self.path = Path(path)
+        path = Path(path)
+        self.path = colour_map(path) if path.suffix.lower() == ".obj" else path
         self._tiles = tiles
         self._cached: tuple | None = None
         if "<UDIM>" in self.path.name and tiles is None:
