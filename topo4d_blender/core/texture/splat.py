@@ -112,8 +112,9 @@ def fit_colours(rows: list[Rows], shared: Array) -> Array:
 def _least_squares(weights: sp.csr_matrix, colours: Array, trust: Array, mean: Array, start: Array) -> Array:
     """argmin over c of sum trust (weights c - colours)^2 + pull (c - mean)^2, from `start`."""
     root = np.sqrt(trust).astype(np.float32)
-    system = sp.diags(root) @ weights
-    diagonal = np.asarray(system.multiply(system).sum(axis=0)).ravel()
+    scaled = weights.data * np.repeat(root, np.diff(weights.indptr))
+    system = sp.csr_matrix((scaled, weights.indices, weights.indptr), shape=weights.shape)
+    diagonal = np.bincount(weights.indices, scaled.astype(np.float64) ** 2, weights.shape[1])
     damp = float(np.sqrt(_PULL * np.median(diagonal[diagonal > 0]))) if diagonal.any() else 1.0
     right = root[:, None] * (colours - weights @ mean)
     change = [
