@@ -7,6 +7,7 @@ held against its hash. The same index gives the same folder, byte for byte.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,8 +68,8 @@ def make(order: Order, out: Path) -> tuple[Path, Wheelhouse]:
         work = Path(scratch) / order.name
         work.mkdir()
         resolved = resolve(order, Path(scratch))
+        refuse_nvidia(order, resolved)
         fetch(order, resolved, work)
-        fetch_pip(order, work)
         house = describe(order, work)
         house.write(work)
         write_licences(order, house, work)
@@ -92,18 +93,30 @@ def wanted(order: Order) -> list[str]:
 
 
 def resolve(order: Order, scratch: Path) -> Path:
-    """A requirements file of everything that the direct ones bring along, with hashes, by uv."""
+    """A requirements file of the direct ones, pip, and everything they bring along, with hashes, by uv."""
     uv = os.environ.get("UV") or shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     asked, constraints, resolved = (scratch / name for name in ("asked.txt", "constraints.txt", "resolved.txt"))
-    asked.write_text("".join(f"{line}\n" for line in wanted(order)), "utf-8")
+    asked.write_text("".join(f"{line}\n" for line in (*wanted(order), PIP)), "utf-8")
     constraints.write_text(
         "".join(f"{name}=={version}\n" for name, version in pins.constraints(order.python).items()), "utf-8"
     )
     words = ["pip", "compile", asked, "-c", constraints, "-o", resolved, "--python-version", order.python]
     words += ["--python-platform", _UV_PLATFORM[order.platform], "--generate-hashes", "--only-binary", ":all:"]
     words += ["--no-annotate", "--no-header", "--no-config", "--no-python-downloads", "--quiet", *_sources(order)]
-    _run([uv, *map(str, words)], "uv cannot resolve the engine's packages")
+    _run([uv, *map(str, words)], "uv cannot resolve the engine's packages", {})
     return resolved
+
+
+def refuse_nvidia(order: Order, resolved: Path) -> None:
+    """Raises, before gigabytes are fetched, where CUDA's libraries come along unasked or unaccepted."""
+    if not re.search(r"^nvidia-", resolved.read_text("utf-8"), re.M):
+        return
+    if order.torch != "cuda":
+        raise WheelhouseError(
+            "The torch that was found is the build for CUDA: name a folder that has the CPU build (--wheels-from), "
+            "or leave torch out (--torch none)."
+        )
+    licences.check("nvidia-*, which torch's build for CUDA needs,", licences.NVIDIA, order.nvidia)
 
 
 def fetch(order: Order, resolved: Path, folder: Path) -> None:
@@ -113,11 +126,6 @@ def fetch(order: Order, resolved: Path, folder: Path) -> None:
     _download(order, words, folder)
 
 
-def fetch_pip(order: Order, folder: Path) -> None:
-    """Put pip beside the wheels."""
-    _download(order, ["--no-deps", PIP], folder)
-
-
 def describe(order: Order, folder: Path) -> Wheelhouse:
     """The record of the wheels in `folder`, each with its METADATA's licence. Raises Forbidden, WheelhouseError."""
     wheels, pip, unpacked = [], None, 0
@@ -125,11 +133,6 @@ def describe(order: Order, folder: Path) -> Wheelhouse:
         metadata = licences.metadata_of(path)
         licence = licences.licence_of(metadata)
         name = canonicalize_name(metadata["Name"])
-        if licence == licences.NVIDIA and order.torch != "cuda":
-            raise WheelhouseError(
-                "The torch that was found for Linux is the CUDA build: name a folder that has the CPU build "
-                "(--wheels-from), or leave torch out (--torch none)."
-            )
         licences.check(name, licence, order.nvidia)
         wheel = Wheel(name, metadata["Version"], path.name, sha256(path), path.stat().st_size, licence)
         if f"{name}=={wheel.version}" == PIP:
@@ -173,22 +176,16 @@ def _sources(order: Order) -> list[str]:
 
 
 def _download(order: Order, words: list[str], folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--only-binary",
-        ":all:",
-    ]
-    _run([*command, *_sources(order), "--dest", str(folder), *words], "pip cannot fetch the engine's packages")
+    alone = [] if order.index else ["--isolated"]  # from those folders: no setting of the builder's names another place
+    command = [sys.executable, "-m", "pip", *alone, "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--only-binary", ":all:", *_sources(order), "--dest", str(folder), *words]
+    _run(command, "pip cannot fetch the engine's packages", {} if order.index else {"PIP_CONFIG_FILE": os.devnull})
 
 
-def _run(command: list[str], failure: str) -> None:
+def _run(command: list[str], failure: str, more: dict[str, str]) -> None:
+    environment = os.environ | more
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     except FileNotFoundError:
         raise WheelhouseError(f"{failure}: {command[0]} is not installed.") from None
     if done.returncode:

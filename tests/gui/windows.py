@@ -15,10 +15,11 @@ class Window:
     """A root that Blender can open a window in."""
 
     root: Path
+    bind: tuple[str, ...] | None = None  # paths that are seen in there; None: this test's own Python
 
     def run(self, work: Path, *command: str, seconds: float) -> subprocess.CompletedProcess:
-        """Run `command` in there, `work` seen as /w, with this test's own Python at its own place."""
-        bind = " ".join(engine_places())
+        """Run `command` in there, `work` seen as /w."""
+        bind = " ".join(engine_places() if self.bind is None else self.bind)
         with subprocess.Popen(
             [HERE / "in_window.sh", self.root, work, *command],
             env={**os.environ, "BIND": bind},

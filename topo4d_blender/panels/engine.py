@@ -21,7 +21,7 @@ class TOPO4D_PT_engine(Tab, bpy.types.Panel):
 
     def draw(self, _context: bpy.types.Context) -> None:
         """The sentence and the button."""
-        draw_sentence(self.layout, SESSION.failure or f"No engine yet: {NO_PYTHON.lower()}.", "ERROR", True)
+        draw_sentence(self.layout, SESSION.failure or f"No engine yet. {NO_PYTHON}.", "ERROR", True)
         self.layout.operator("topo4d.open_preferences", icon="PREFERENCES")
 
 
