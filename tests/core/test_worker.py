@@ -130,6 +130,7 @@ def test_garbage_is_answered_with_a_warning_and_the_worker_goes_on(start_worker)
         ({"job": "track", "capture": "c", "template": 3, "take": "t"}, "template"),
         ({"job": "track", "capture": "c", "template": "m", "take": "t", "resume": "yes"}, "resume"),
         ({"job": "bake", "take": "t", "resolution": "big"}, "resolution"),
+        ({"job": "bake", "take": "t", "overwrite": "yes"}, "overwrite"),
         ({"job": "open", "capture": "c", "cameras": "cam00"}, "cameras"),
         ({"job": "open", "capture": "c", "cameras": [1]}, "cameras"),
         ({"job": "open", "capture": "/no/such/capture"}, "/no/such/capture"),

@@ -187,7 +187,8 @@ class Maps:
         if others:
             raise RequestError(
                 f"{self.folder} also has maps of frame {frames_text(others)}, baked {how}; bake those anew as well "
-                "(--overwrite without --frames) or delete them."
+                "(--overwrite without --frames) or delete them.",
+                hint="Empty the field of the frames, or delete the take's folder texture.",
             )
 
     def _remove(self, frames: list[int], request: MapRequest | None) -> None:
