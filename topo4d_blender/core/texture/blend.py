@@ -7,22 +7,13 @@ import numpy as np
 
 from .colour import Colours
 from .kernels import barycentric, project, sample_plate, sees
-from .survey import SHARPNESS
+from .plan import Choice
 from .uv import EMPTY, UvMap
 from .views import Views
 
 Array = np.ndarray
-BEST = 3  # views blended in a texel: few keep pores sharp, three let an outlier be outvoted
-CANDIDATES = 8  # views a triangle's texels choose from
-_OUTLIER = 8.0  # luminance, of 255, from the median of three views: such a view counts half
-_SOFT = 0.95  # a view's weight is what it has over so much of the next best view's score: it fades out before it ends
+_OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
 _TRUST = 1e-4  # scores below this fade into the shared colour
-_MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
-
-
-def plan_triangles(scores: Array, views: Views, vertices: Array, triangles: Array, uv_map: UvMap) -> tuple:
-    """For each triangle the views to try, best first [T, CANDIDATES] int16 (-1: none), and samples a texel axis [T]."""
-    return _plan(scores, views.present, views.projections, vertices, triangles, uv_map.corners)
 
 
 def blend_rows(
@@ -30,13 +21,16 @@ def blend_rows(
     texture: Array,  # [R, R, 3] uint8 or uint16, written: 255 or 65535 is white
     coverage: Array,  # [R, R] uint8, written: how well the best camera sees the texel; 0: none does
     uv_map: UvMap,
-    plan: tuple,
+    order: Array,  # [T, C] int16: see plan.rank_views
+    samples: Array,  # [T] int16: see plan.samples_per_axis
     vertices: Array,  # [V, 3] float64
     triangles: Array,  # [T, 3] int32
     ignored: Array,  # [T] bool: never look at pixels here
     views: Views,
     scores: Array,  # [V, K] float32: of every view at every vertex
     colours: Colours,
+    shifts: Array,  # [K, V, 2] float32, px: see align.Alignment
+    choice: Choice,
 ) -> None:
     """Blend the texels of `rows`. Texels outside every island are left alone."""
     _blend(
@@ -47,8 +41,8 @@ def blend_rows(
         coverage,
         uv_map.ids,
         uv_map.corners,
-        plan[0],
-        plan[1],
+        order,
+        samples,
         vertices,
         triangles,
         ignored,
@@ -63,47 +57,10 @@ def blend_rows(
         colours.gains,
         colours.corrections,
         colours.shared,
+        shifts,
+        choice.views,
+        np.float32(1 / choice.power),
     )
-
-
-@nb.njit(parallel=True, cache=True)
-def _plan(scores, present, projections, vertices, triangles, corners):
-    total, count = len(triangles), len(present)
-    order = np.full((total, CANDIDATES), -1, np.int16)
-    samples = np.ones(total, np.int16)
-    for t in nb.prange(total):
-        best = np.zeros(CANDIDATES, np.float32)
-        for k in range(count):
-            if not present[k]:
-                continue
-            s = max(scores[triangles[t, 0], k], scores[triangles[t, 1], k], scores[triangles[t, 2], k])
-            if s <= best[CANDIDATES - 1]:
-                continue
-            i = CANDIDATES - 1
-            while i > 0 and best[i - 1] < s:
-                best[i], order[t, i] = best[i - 1], order[t, i - 1]
-                i -= 1
-            best[i], order[t, i] = s, k
-        if order[t, 0] >= 0:
-            samples[t] = _samples_per_axis(projections[order[t, 0]], vertices, triangles[t], corners[t])
-    return order, samples
-
-
-@nb.njit(cache=True)
-def _samples_per_axis(projection, vertices, triangle, corner):
-    """How many plate pixels a texel of the triangle spans, rounded up; 1 where the texture is as fine as the plate."""
-    u0, v0, z0 = project(projection, vertices[triangle[0]])
-    u1, v1, z1 = project(projection, vertices[triangle[1]])
-    u2, v2, z2 = project(projection, vertices[triangle[2]])
-    ax, ay = corner[1, 0] - corner[0, 0], corner[1, 1] - corner[0, 1]
-    bx, by = corner[2, 0] - corner[0, 0], corner[2, 1] - corner[0, 1]
-    area = ax * by - ay * bx
-    if z0 <= 0 or z1 <= 0 or z2 <= 0 or area == 0:
-        return 1
-    au, av, bu, bv = u1 - u0, v1 - v0, u2 - u0, v2 - v0
-    ux, uy, vx, vy = au * by - bu * ay, bu * ax - au * bx, av * by - bv * ay, bv * ax - av * bx
-    span = np.sqrt((ux * ux + uy * uy + vx * vx + vy * vy) / 2) / abs(area)
-    return 1 if span < 1.3 else min(_MOST_SAMPLES, int(np.ceil(span)))
 
 
 @nb.njit(parallel=True, cache=True)
@@ -131,12 +88,16 @@ def _blend(
     gains,
     corrections,
     shared,
+    shifts,
+    best,
+    root,
 ):
     for y in nb.prange(first, last):
         p, q = np.zeros(3), np.zeros(3)
-        view, score = np.zeros(BEST + 1, np.int64), np.zeros(BEST + 1, np.float32)
-        us, vs = np.zeros(BEST + 1), np.zeros(BEST + 1)
-        colour, weight = np.zeros((BEST, 3), np.float32), np.zeros(BEST, np.float32)
+        view, score = np.zeros(best + 1, np.int64), np.zeros(best + 1, np.float32)
+        us, vs = np.zeros(best + 1), np.zeros(best + 1)
+        colour, weight = np.zeros((best, 3), np.float32), np.zeros(best, np.float32)
+        luma = np.zeros(best, np.float32)
         for x in range(ids.shape[1]):
             t = ids[y, x]
             coverage[y, x] = 0
@@ -151,26 +112,28 @@ def _blend(
                 p[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
             # The best views that see this point.
             found = 0
-            for i in range(CANDIDATES):
+            for i in range(order.shape[1]):
                 k = order[t, i]
                 if k < 0 or ignored[t]:
                     break
                 s = np.float32(w0 * scores[a, k] + w1 * scores[b, k] + w2 * scores[c, k])
-                if s <= 0 or (found == BEST + 1 and s <= score[BEST]):
+                if s <= 0 or (found == best + 1 and s <= score[best]):
                     continue
                 u, v, z = project(projections[k], p)
                 near, step = depth_range[k, 0], depth_range[k, 1]
                 if z <= 0 or not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
                     continue
-                j = min(found, BEST)
+                u += w0 * shifts[k, a, 0] + w1 * shifts[k, b, 0] + w2 * shifts[k, c, 0]
+                v += w0 * shifts[k, a, 1] + w1 * shifts[k, b, 1] + w2 * shifts[k, c, 1]
+                j = min(found, best)
                 while j > 0 and score[j - 1] < s:
                     score[j], view[j], us[j], vs[j] = score[j - 1], view[j - 1], us[j - 1], vs[j - 1]
                     j -= 1
                 score[j], view[j], us[j], vs[j] = s, k, u, v
-                found = min(found + 1, BEST + 1)
+                found = min(found + 1, best + 1)
             # Their colours, each brought to the shared low frequencies.
-            next_best = score[BEST] * np.float32(_SOFT) if found > BEST else np.float32(0)
-            used = min(found, BEST)
+            next_best = score[best] if found > best else np.float32(0)
+            used = min(found, best)
             for i in range(used):
                 k = view[i]
                 width, height = boxes[k, 2], boxes[k, 3]
@@ -179,15 +142,18 @@ def _blend(
                 else:
                     r, g, bl = _sample_texel(
                         pixels, starts[k], width, height, projections[k], vertices, a, b, c, corners[t], x, y,
-                        samples[t], padded, q,
+                        samples[t], padded, q, shifts[k],
                     )  # fmt: skip
                 colour[i, 0], colour[i, 1], colour[i, 2] = r, g, bl
                 for d in range(3):
                     missing = w0 * corrections[k, a, d] + w1 * corrections[k, b, d] + w2 * corrections[k, c, d]
                     colour[i, d] = colour[i, d] * gains[k, d] + missing
-                weight[i] = score[i] - next_best
-            if used == 3:
-                _hold_down_outliers(colour, weight)
+                fade = next_best / score[i]
+                fade *= fade
+                fade *= fade
+                weight[i] = score[i] * (1 - fade * fade)  # nothing by the time that another view takes its place
+            if used >= 3:
+                _hold_down_outliers(colour, weight, luma, used)
             total = np.float32(_TRUST)
             r = np.float32(_TRUST * (w0 * shared[a, 0] + w1 * shared[b, 0] + w2 * shared[c, 0]))
             g = np.float32(_TRUST * (w0 * shared[a, 1] + w1 * shared[b, 1] + w2 * shared[c, 1]))
@@ -202,12 +168,12 @@ def _blend(
             texture[y, x, 1] = np.uint16(min(max(g * scale + np.float32(0.5), 0), white))
             texture[y, x, 2] = np.uint16(min(max(bl * scale + np.float32(0.5), 0), white))
             if used > 0 and not padded:  # cosine times resolution, of the best there is
-                coverage[y, x] = np.uint8(max(255 * min(score[0], 1) ** (1 / SHARPNESS) + 0.5, 1))
+                coverage[y, x] = np.uint8(max(255 * min(score[0], 1) ** root + 0.5, 1))
 
 
 @nb.njit(cache=True)
 def _sample_texel(
-    pixels, start, width, height, projection, vertices, a, b, c, corner, x, y, count, padded, q
+    pixels, start, width, height, projection, vertices, a, b, c, corner, x, y, count, padded, q, shift
 ):  # fmt: skip
     """Mean of the plate over the texel (x, y), `count` samples along each axis."""
     r, g, bl = np.float32(0), np.float32(0), np.float32(0)
@@ -217,6 +183,8 @@ def _sample_texel(
             for d in range(3):
                 q[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
             u, v, _ = project(projection, q)
+            u += w0 * shift[a, 0] + w1 * shift[b, 0] + w2 * shift[c, 0]
+            v += w0 * shift[a, 1] + w1 * shift[b, 1] + w2 * shift[c, 1]
             sr, sg, sb = sample_plate(pixels, start, width, height, u, v)
             r += sr
             g += sg
@@ -226,11 +194,16 @@ def _sample_texel(
 
 
 @nb.njit(cache=True, inline="always")
-def _hold_down_outliers(colour, weight):
-    l0 = np.float32(0.3) * colour[0, 0] + np.float32(0.6) * colour[0, 1] + np.float32(0.1) * colour[0, 2]
-    l1 = np.float32(0.3) * colour[1, 0] + np.float32(0.6) * colour[1, 1] + np.float32(0.1) * colour[1, 2]
-    l2 = np.float32(0.3) * colour[2, 0] + np.float32(0.6) * colour[2, 1] + np.float32(0.1) * colour[2, 2]
-    median = max(min(l0, l1), min(max(l0, l1), l2))
-    weight[0] /= 1 + ((l0 - median) / _OUTLIER) ** 2
-    weight[1] /= 1 + ((l1 - median) / _OUTLIER) ** 2
-    weight[2] /= 1 + ((l2 - median) / _OUTLIER) ** 2
+def _hold_down_outliers(colour, weight, luma, used):
+    """Take weight off what lies far from the median of the views."""
+    for i in range(used):
+        value = np.float32(0.3) * colour[i, 0] + np.float32(0.6) * colour[i, 1] + np.float32(0.1) * colour[i, 2]
+        j = i
+        while j > 0 and luma[j - 1] > value:
+            luma[j] = luma[j - 1]
+            j -= 1
+        luma[j] = value
+    median = np.float32(0.5) * (luma[(used - 1) // 2] + luma[used // 2])
+    for i in range(used):
+        value = np.float32(0.3) * colour[i, 0] + np.float32(0.6) * colour[i, 1] + np.float32(0.1) * colour[i, 2]
+        weight[i] /= 1 + ((value - median) / np.float32(_OUTLIER)) ** 2

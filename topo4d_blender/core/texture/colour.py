@@ -20,7 +20,7 @@ import scipy.sparse.linalg
 from .survey import SAMPLES, Surface, Survey
 
 Array = np.ndarray
-SMOOTHING_RINGS = 6  # how far, in rings, low frequencies are taken from all views
+SMOOTHING_RINGS = 2  # how far, in rings, low frequencies are taken from all views
 _OUTLIER_LOG = 0.1  # a sample this far from the others (10 percent) counts half in the gains
 _OUTLIER = 10.0  # the same for the shared colour, of 255
 _GAIN_SAMPLES = 20000

@@ -9,9 +9,11 @@ import numpy as np
 
 from ..capture import Camera
 from ..template import Template
-from .blend import blend_rows, plan_triangles
+from .align import align
+from .blend import blend_rows
 from .colour import Colours, solve_colours
 from .fill import fill_empty
+from .plan import PREFERENCE, Choice, rank_views, samples_per_axis
 from .survey import Surface, survey
 from .uv import EMPTY, UvMap, map_uv
 from .views import Views, add_plate, edge_length, frame_views
@@ -53,8 +55,11 @@ class Solved:
 
     vertices: Array  # [V, 3] float64
     views: Views
-    scores: Array  # [V, K] float32
     colours: Colours
+    shifts: Array  # [K, V, 2] float32, px of the plate: see align.Alignment
+    choice: Choice
+    scores: Array  # [V, K] float32: of each view at each vertex
+    order: Array  # [T, C] int16: the views of each triangle, best first
 
 
 def bake_frame(
@@ -87,9 +92,15 @@ def solve_frame(
     if not views.present.any():
         return None
     found = survey(views, vertices, canvas.surface, edge)
-    solved = Solved(vertices, views, found.scores, solve_colours(found, canvas.surface, canvas.ignored))
+    colours = solve_colours(found, canvas.surface, canvas.ignored)
+    scores = found.scores(PREFERENCE)
+    order = rank_views(scores, views.present, canvas.triangles)
+    aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
+    choice = Choice.of(aligned.detail, aligned.noise)
+    scores = found.scores(choice.power)
+    order = rank_views(scores, views.present, canvas.triangles)
     step()
-    return solved
+    return Solved(vertices, views, colours, aligned.shifts, choice, scores, order)
 
 
 def paint(
@@ -100,7 +111,9 @@ def paint(
     Texels outside every island stay 0.
     """
     views, scores = solved.views, solved.scores
-    plan = plan_triangles(scores, views, solved.vertices, canvas.triangles, canvas.uv_map)
+    samples = samples_per_axis(
+        solved.order, views.projections, solved.vertices, canvas.triangles, canvas.uv_map.corners
+    )
     size = canvas.uv_map.resolution
     texture, coverage = np.zeros((size, size, 3), texels), np.zeros((size, size), np.uint8)
     for band in range(BANDS):
@@ -110,13 +123,16 @@ def paint(
             texture,
             coverage,
             canvas.uv_map,
-            plan,
+            solved.order,
+            samples,
             solved.vertices,
             canvas.triangles,
             canvas.ignored,
             views,
             scores,
             solved.colours,
+            solved.shifts,
+            solved.choice,
         )
         step()
     return texture, coverage

@@ -37,7 +37,7 @@ def sees(codes, start, width, height, near, step, tolerance, u, v, z):
 
 
 @nb.njit(cache=True, inline="always")
-def _cubic(t):
+def cubic(t):
     """Weights of four neighbours for a point `t` past the second (Catmull-Rom: keeps pores that bilinear blurs)."""
     return (
         t * (-0.5 + t * (1.0 - 0.5 * t)),
@@ -48,11 +48,22 @@ def _cubic(t):
 
 
 @nb.njit(cache=True, inline="always")
+def cubic_slope(t):
+    """Derivatives of `cubic` by `t`."""
+    return (
+        -0.5 + t * (2.0 - 1.5 * t),
+        t * (-5.0 + 4.5 * t),
+        0.5 + t * (4.0 - 4.5 * t),
+        t * (-1.0 + 1.5 * t),
+    )
+
+
+@nb.njit(cache=True, inline="always")
 def sample_plate(pixels, start, width, height, u, v):
     """RGB of the plate at the continuous pixel (u, v), bicubic, 0..255."""
     x, y = int(np.floor(u - 0.5)), int(np.floor(v - 0.5))
-    wx = _cubic(np.float32(u - 0.5 - x))
-    wy = _cubic(np.float32(v - 0.5 - y))
+    wx = cubic(np.float32(u - 0.5 - x))
+    wy = cubic(np.float32(v - 0.5 - y))
     r, g, b = np.float32(0), np.float32(0), np.float32(0)
     for j in range(4):
         row = start + min(max(y - 1 + j, 0), height - 1) * width

@@ -19,7 +19,6 @@ from .views import Views
 Array = np.ndarray
 SAMPLES = np.array([[4, 1, 1], [1, 4, 1], [1, 1, 4]], np.float64) / 6.0  # barycentric, the degree 2 quadrature
 FEATHER_RINGS = 4  # a view fades in over so many rings from where it stops seeing the surface
-SHARPNESS = 4  # power of angle times resolution: how strongly the best view is preferred
 _COARSE_PX = 3.0  # px an edge where colours are gathered: fine detail is not asked of them
 _HIDDEN = 0.02  # share of its score a view keeps at a vertex it does not see: its triangle may be seen in part
 
@@ -52,9 +51,14 @@ class Surface:
 class Survey:
     """One frame seen by K cameras."""
 
-    scores: Array  # [V, K] float32: angle, resolution and visibility of a vertex; 0 where the surface faces away
+    quality: Array  # [V, K] float32, 0..1: cosine times resolution at a vertex; 0 where the surface faces away
+    fade: Array  # [V, K] float32, 0..1: 1 well inside of what a view sees, falling to a little where it sees nothing
     colours: Array  # [N, K, 3] float32: what the cameras saw at the samples, 0..255
     weights: Array  # [N, K] float32: trust in them, broad: cosine squared, faded in; 0 where not seen
+
+    def scores(self, power: float) -> Array:
+        """How good each view is at each vertex, the better ones preferred by `power`.  # [V, K] float32."""
+        return self.quality ** np.float32(power) * self.fade
 
 
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
@@ -94,10 +98,10 @@ def survey(views: Views, vertices: Array, surface: Surface, edge: float) -> Surv
         seen = _ask(points, *arrays, coarse, colour)
         colours[:, k] = colour
         weights[:, k] = seen * np.maximum(_cosines(points, directions, views.centres[k]), 0) ** 2
-    feather = _feather(visible, surface.average)
-    weights *= surface.spread @ np.maximum(feather, _HIDDEN)
+    fade = np.maximum(_feather(visible, surface.average), _HIDDEN).astype(np.float32)
+    weights *= surface.spread @ fade
     quality = np.maximum(angles, 0) * resolution / max(float(resolution.max()), 1e-30)
-    return Survey(quality**SHARPNESS * np.maximum(feather, _HIDDEN), colours, weights)
+    return Survey(quality.astype(np.float32), fade, colours, weights)
 
 
 def _cosines(points: Array, normals: Array, centre: Array) -> Array:

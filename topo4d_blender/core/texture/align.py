@@ -1,0 +1,265 @@
+"""Views aligned on the surface: how far each plate is to be shifted, at each vertex, for all to show the same detail.
+
+A tracked mesh is off by some tenths of a pixel, a calibration too; blended so, pores blur. For every camera a field of
+2-D offsets in its own plate is sought that makes the plates agree with their mean on the surface:
+minimise sum over samples n and views k of rho(L_k(u_nk + d_k) - mean_n) + prior |d_k|^2, L being luminance within one
+band of frequencies. Gauss-Newton, coarse bands first: Lucas & Kanade, An Iterative Image Registration Technique with an
+Application to Stereo Vision, IJCAI 1981, with the window laid on the mesh instead of the image and the noise of the
+plates, measured, in the place of a threshold: where there is little detail or much noise, nothing moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numba as nb
+import numpy as np
+
+from .kernels import cubic, cubic_slope, project, sees
+from .survey import Surface
+from .views import Views
+
+Array = np.ndarray
+WINDOW_RINGS = 4  # of the mesh: one vertex alone knows too little
+_WINDOW = 8.0  # vertices that are averaged so, effectively
+_LEVELS = ((3.0, 3), (1.2, 3))  # the finer bound of the band, px sigma, and steps there; coarse first
+_BAND = 3.0  # the band's coarser bound over its finer one
+_EDGE_PX = 12.0  # px an edge at which plates are compared: larger plates are shrunk
+_SHIFT_PX = 0.3  # how far a plate is expected to be off (the prior's deviation), px
+_MOST_EDGES = 0.25  # and the most that is believed, in edge lengths
+_SCALE = 32.0  # steps of the bands' integers in one of 255 levels
+_OUTLIER = 3.0  # deviations of the noise: a residual so large counts half
+_SAMPLE_PX = 1.4  # spacing of samples on the surface, px of the best view
+_MOST_SAMPLES = 8  # along an edge
+_CELLS = 6  # what is summed up: g g' (3), g r (2), weight
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where to look instead, and what comparing the plates told of them."""
+
+    shifts: Array  # [K, V, 2] float32, px of the plate: added to where a vertex projects
+    detail: float  # variance of the finest band that all views share, levels of 255 squared
+    noise: float  # and of what each adds to it alone
+
+    @classmethod
+    def none(cls, count: int, vertices: int) -> Alignment:
+        """All stays where it is."""
+        return cls(np.zeros((count, vertices, 2), np.float32), 0.0, 0.0)
+
+
+def align(
+    views: Views,
+    vertices: Array,  # [V, 3] float64
+    surface: Surface,
+    scores: Array,  # [V, K] float32
+    order: Array,  # [T, C] int16: the views to compare on each triangle, best first; -1: no more
+    gains: Array,  # [K, 3] float32
+    ignored: Array,  # [T] bool: not looked at
+    edge: float,  # median edge length, capture units
+) -> Alignment:
+    """The shifts of all views of one frame."""
+    count = len(views.cameras)
+    if int(views.present.sum()) < 2:
+        return Alignment.none(count, len(vertices))
+    px_an_edge = _px_an_edge(views, vertices, edge)
+    shrink = max(1, int(px_an_edge / _EDGE_PX + 0.5))
+    most = _MOST_EDGES * px_an_edge
+    shifts = np.zeros((count, len(vertices), 2), np.float32)
+    detail, noise = 0.0, 0.0
+    for sigma, steps in _LEVELS:
+        bands, starts, sizes = _bands(views, shrink, sigma, gains)
+        sigma2 = 1.0
+        for step in range(steps):
+            sums, powers = _compare(
+                vertices, surface.triangles, ignored, order, scores, shifts, bands, starts, sizes, float(shrink),
+                views.boxes, views.projections, views.starts, views.depth_range, views.tolerance, views.codes,
+                np.float32(0 if step == 0 else 1 / (_OUTLIER**2 * sigma2)),
+            )  # fmt: skip
+            total, square, spread = powers.sum(axis=0)
+            noise = float(spread / max(total, 1))
+            detail = max(float(square / max(total, 1)), 0.0)
+            sigma2 = max(noise, 0.05)
+            cells = _to_vertices(sums, surface.triangles, order, count, len(vertices))
+            for _ in range(WINDOW_RINGS):
+                cells = surface.average @ cells
+            # Samples nearer than the band is wide say the same twice (the area of its autocorrelation, 4 pi sigma^2).
+            alike = max(1.0, 4 * np.pi * (sigma / _SAMPLE_PX) ** 2)
+            prior = alike * sigma2 / (_SHIFT_PX / shrink) ** 2 / _WINDOW
+            _step(shifts, cells.reshape(len(vertices), count, _CELLS), prior, shrink, most)
+    return Alignment(shifts, detail, noise)
+
+
+def _px_an_edge(views: Views, vertices: Array, edge: float) -> float:
+    """What an edge spans in the middling camera."""
+    found = []
+    for k in np.flatnonzero(views.present):
+        camera = views.cameras[k]
+        depth = vertices @ camera.rotation[2] + camera.translation[2]
+        found.append((camera.fx + camera.fy) / 2 * edge / float(np.median(depth)))
+    return float(np.median(found))
+
+
+def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array, Array, Array]:
+    """Luminance of all crops between `sigma` and `_BAND` times it, what is not the mesh left out of the blur.
+
+    Returns (flat int16, starts [K], sizes [K, 2] width and height).
+    """
+    sizes = np.maximum(views.boxes[:, 2:] // shrink, 0)
+    starts = np.concatenate([[0], np.cumsum(sizes[:, 0] * sizes[:, 1])]).astype(np.int64)
+    flat = np.zeros(int(starts[-1]), np.int16)
+    for k in np.flatnonzero(views.present):
+        width, height = int(sizes[k, 0]), int(sizes[k, 1])
+        crop = views.crop(k)[: height * shrink, : width * shrink]
+        luma = cv2.transform(crop, (gains[k] * np.array([0.3, 0.6, 0.1], np.float32)).reshape(1, 3)).astype(np.float32)
+        known = (views.codes_of(k)[: height * shrink, : width * shrink] > 0).astype(np.float32)
+        if shrink > 1:
+            luma = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
+            known = (cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
+        luma *= known
+        fine, coarse = (
+            cv2.GaussianBlur(luma, (0, 0), s) / np.maximum(cv2.GaussianBlur(known, (0, 0), s), 1e-3)
+            for s in (sigma, _BAND * sigma)
+        )
+        band = np.clip((fine - coarse) * _SCALE, -32767, 32767).astype(np.int16)
+        flat[starts[k] : starts[k + 1]] = band.ravel()
+    return flat, starts[:-1], sizes
+
+
+@nb.njit(cache=True, inline="always")
+def _look(bands, start, width, height, u, v, out):
+    """Value and gradient (per px) of a band at (u, v) into `out` [3]: Catmull-Rom and its derivative."""
+    x, y = int(np.floor(u - 0.5)), int(np.floor(v - 0.5))
+    wx, dx = cubic(np.float32(u - 0.5 - x)), cubic_slope(np.float32(u - 0.5 - x))
+    wy, dy = cubic(np.float32(v - 0.5 - y)), cubic_slope(np.float32(v - 0.5 - y))
+    value, gu, gv = np.float32(0), np.float32(0), np.float32(0)
+    for j in range(4):
+        row = start + min(max(y - 1 + j, 0), height - 1) * width
+        a, b = np.float32(0), np.float32(0)
+        for i in range(4):
+            p = np.float32(bands[row + min(max(x - 1 + i, 0), width - 1)])
+            a += np.float32(wx[i]) * p
+            b += np.float32(dx[i]) * p
+        value += np.float32(wy[j]) * a
+        gu += np.float32(wy[j]) * b
+        gv += np.float32(dy[j]) * a
+    out[0], out[1], out[2] = value / np.float32(_SCALE), gu / np.float32(_SCALE), gv / np.float32(_SCALE)
+
+
+@nb.njit(parallel=True, cache=True)
+def _compare(
+    vertices, triangles, ignored, order, scores, shifts, bands, band_starts, sizes, shrink,
+    boxes, projections, starts, depth_range, tolerance, codes, robust,
+):  # fmt: skip
+    """Sums over the samples of every triangle for each of its views [T, C, _CELLS], and powers [T, 3]."""
+    count = order.shape[1]
+    sums = np.zeros((len(triangles), count, _CELLS), np.float32)
+    powers = np.zeros((len(triangles), 3), np.float64)
+    for t in nb.prange(len(triangles)):
+        if ignored[t] or order[t, 1] < 0:
+            continue
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        p, look = np.zeros(3), np.zeros((count, 3), np.float32)
+        weight = np.zeros(count, np.float32)
+        k = order[t, 0]
+        ua, va, za = project(projections[k], vertices[a])
+        ub, vb, zb = project(projections[k], vertices[b])
+        uc, vc, zc = project(projections[k], vertices[c])
+        if za <= 0 or zb <= 0 or zc <= 0:
+            continue
+        area = abs((ua - uc) * (vb - vc) - (ub - uc) * (va - vc)) / (2 * shrink * shrink)
+        n = min(max(int(np.ceil(np.sqrt(area) / _SAMPLE_PX)), 1), _MOST_SAMPLES)
+        for sample in range(n * n):
+            # The n^2 small triangles: row by row, those that point up and, between them, those that point down.
+            i = sample // n
+            j = sample % n
+            up = i + j < n
+            w0 = (i + 1 / 3) / n if up else (n - i - 1 / 3) / n
+            w1 = (j + 1 / 3) / n if up else (n - j - 1 / 3) / n
+            w2 = 1 - w0 - w1
+            for d in range(3):
+                p[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
+            total, mean, seen = np.float32(0), np.float32(0), 0
+            for slot in range(count):
+                weight[slot] = 0
+                k = order[t, slot]
+                if k < 0:
+                    break
+                s = np.float32(w0 * scores[a, k] + w1 * scores[b, k] + w2 * scores[c, k])
+                u, v, z = project(projections[k], p)
+                near, step = depth_range[k, 0], depth_range[k, 1]
+                if s <= 0 or z <= 0:
+                    continue
+                if not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
+                    continue
+                u += w0 * shifts[k, a, 0] + w1 * shifts[k, b, 0] + w2 * shifts[k, c, 0]
+                v += w0 * shifts[k, a, 1] + w1 * shifts[k, b, 1] + w2 * shifts[k, c, 1]
+                _look(bands, band_starts[k], sizes[k, 0], sizes[k, 1], u / shrink, v / shrink, look[slot])
+                weight[slot] = s * s
+                total += weight[slot]
+                mean += weight[slot] * look[slot, 0]
+                seen += 1
+            if seen < 2:
+                continue
+            mean /= total
+            for _ in range(2):
+                if robust > 0:
+                    total, again = np.float32(0), np.float32(0)
+                    for slot in range(count):
+                        if weight[slot] > 0:
+                            w = weight[slot] / (1 + (look[slot, 0] - mean) ** 2 * robust)
+                            total += w
+                            again += w * look[slot, 0]
+                    mean = again / total
+            # Equal weights measure noise without bias: the mean of n views keeps 1/n of it.
+            plain, square = np.float32(0), np.float32(0)
+            for slot in range(count):
+                if weight[slot] > 0:
+                    plain += look[slot, 0]
+                    square += look[slot, 0] ** 2
+                    r = look[slot, 0] - mean
+                    w = 1 / (1 + r * r * robust)
+                    gu, gv = look[slot, 1], look[slot, 2]
+                    sums[t, slot, 0] += w * gu * gu
+                    sums[t, slot, 1] += w * gu * gv
+                    sums[t, slot, 2] += w * gv * gv
+                    sums[t, slot, 3] += w * gu * r
+                    sums[t, slot, 4] += w * gv * r
+                    sums[t, slot, 5] += w
+            plain /= seen
+            own = (square - seen * plain * plain) / (seen - 1)
+            powers[t, 0] += 1
+            powers[t, 1] += plain * plain - own / seen
+            powers[t, 2] += own
+    return sums, powers
+
+
+@nb.njit(cache=True)
+def _to_vertices(sums, triangles, order, count, vertices):
+    """Each triangle's sums given to its corners.  # [V, K * _CELLS] float32."""
+    out = np.zeros((vertices, count * _CELLS), np.float32)
+    for t in range(len(triangles)):
+        for slot in range(order.shape[1]):
+            k = order[t, slot]
+            if k < 0:
+                break
+            for corner in range(3):
+                v = triangles[t, corner]
+                for i in range(_CELLS):
+                    out[v, k * _CELLS + i] += sums[t, slot, i]
+    return out
+
+
+def _step(shifts: Array, cells: Array, prior: float, shrink: int, most: float) -> None:
+    """One damped step of `shifts` [K, V, 2] px of the plate, from `cells` [V, K, _CELLS] in shrunk px."""
+    c = cells.transpose(1, 0, 2).astype(np.float64)
+    now = shifts / shrink
+    xx, xy, yy = c[..., 0] + prior, c[..., 1], c[..., 2] + prior
+    bx, by = -c[..., 3] - prior * now[..., 0], -c[..., 4] - prior * now[..., 1]
+    det = xx * yy - xy * xy
+    dx, dy = (yy * bx - xy * by) / det, (xx * by - xy * bx) / det
+    shifts[..., 0] += shrink * dx
+    shifts[..., 1] += shrink * dy
+    length = np.linalg.norm(shifts, axis=-1, keepdims=True)
+    shifts *= np.minimum(1, most / np.maximum(length, 1e-9))

@@ -1,0 +1,83 @@
+"""Which views a texel chooses from, how many it blends, and how many plate pixels it spans there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from .kernels import project
+
+Array = np.ndarray
+CANDIDATES = 12  # views a triangle's texels choose from
+_FEWEST = 3  # views blended in a texel of clean plates: few keep pores sharp, three let an outlier be outvoted
+_MOST = 11  # and of noisy ones
+PREFERENCE = 4.0  # power of angle times resolution in the weight of a view, where plates are clean
+_MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many views a texel blends and how strongly the better ones are preferred."""
+
+    views: int
+    power: float  # of the cosine times resolution of a view
+
+    @classmethod
+    def of(cls, detail: float, noise: float) -> Choice:
+        """As many views as the plates' noise asks for, given its variance and that of the detail they share.
+
+        The mean of n views keeps 1/n of the noise; every view but the best takes from the detail.
+        """
+        ratio = noise / max(detail, 1e-9) if noise > 0 else 0.0
+        views = int(np.clip(np.ceil(_FEWEST * (1 + 2 * ratio)), _FEWEST, _MOST))
+        return cls(views, max(PREFERENCE / (1 + 4 * ratio), 1.0))
+
+
+@nb.njit(parallel=True, cache=True)
+def rank_views(scores: Array, present: Array, triangles: Array) -> Array:
+    """For each triangle the views to try, best first, from `scores` [V, K].  # [T, CANDIDATES] int16; -1: none."""
+    total, count = len(triangles), len(present)
+    order = np.full((total, CANDIDATES), -1, np.int16)
+    for t in nb.prange(total):
+        best = np.zeros(CANDIDATES, np.float32)
+        for k in range(count):
+            if not present[k]:
+                continue
+            s = max(scores[triangles[t, 0], k], scores[triangles[t, 1], k], scores[triangles[t, 2], k])
+            if s <= best[CANDIDATES - 1]:
+                continue
+            i = CANDIDATES - 1
+            while i > 0 and best[i - 1] < s:
+                best[i], order[t, i] = best[i - 1], order[t, i - 1]
+                i -= 1
+            best[i], order[t, i] = s, k
+    return order
+
+
+@nb.njit(parallel=True, cache=True)
+def samples_per_axis(order: Array, projections: Array, vertices: Array, triangles: Array, corners: Array) -> Array:
+    """How many samples of its best plate a texel of each triangle takes along an axis.  # [T] int16."""
+    samples = np.ones(len(triangles), np.int16)
+    for t in nb.prange(len(triangles)):
+        if order[t, 0] >= 0:
+            samples[t] = _samples(projections[order[t, 0]], vertices, triangles[t], corners[t])
+    return samples
+
+
+@nb.njit(cache=True)
+def _samples(projection, vertices, triangle, corner):
+    """How many plate pixels a texel of the triangle spans, rounded up; 1 where the texture is as fine as the plate."""
+    u0, v0, z0 = project(projection, vertices[triangle[0]])
+    u1, v1, z1 = project(projection, vertices[triangle[1]])
+    u2, v2, z2 = project(projection, vertices[triangle[2]])
+    ax, ay = corner[1, 0] - corner[0, 0], corner[1, 1] - corner[0, 1]
+    bx, by = corner[2, 0] - corner[0, 0], corner[2, 1] - corner[0, 1]
+    area = ax * by - ay * bx
+    if z0 <= 0 or z1 <= 0 or z2 <= 0 or area == 0:
+        return 1
+    au, av, bu, bv = u1 - u0, v1 - v0, u2 - u0, v2 - v0
+    ux, uy, vx, vy = au * by - bu * ay, bu * ax - au * bx, av * by - bv * ay, bv * ax - av * bx
+    span = np.sqrt((ux * ux + uy * uy + vx * vx + vy * vy) / 2) / abs(area)
+    return 1 if span < 1.3 else min(_MOST_SAMPLES, int(np.ceil(span)))
