@@ -39,6 +39,7 @@ ALLOWED = {
 }
 # Where a wheel's METADATA has no SPDX expression and no single clear word: read in its own licence file.
 READ_BY_HAND = {
+    "colorama": "BSD-3-Clause",
     "contourpy": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",

@@ -27,6 +27,7 @@ from . import licences
 PIP = "pip==25.3"  # does the installing, so that the Python there needs none
 GSPLAT = "gsplat==1.5.3"  # its wheel in the index compiles at first use; only a compiled one is taken
 _UV_PLATFORM = {"linux-x64": "x86_64-manylinux_2_28", "windows-x64": "windows", "macos-arm64": "aarch64-apple-darwin"}
+_MACOS = "14.0"  # the oldest that torch's wheels are made for
 _TAGS = {
     "linux-x64": [f"manylinux_2_{n}_x86_64" for n in (28, 27, 24, 17, 12, 5)]
     + ["manylinux2014_x86_64", "linux_x86_64"],
@@ -103,7 +104,7 @@ def resolve(order: Order, scratch: Path) -> Path:
     words = ["pip", "compile", asked, "-c", constraints, "-o", resolved, "--python-version", order.python]
     words += ["--python-platform", _UV_PLATFORM[order.platform], "--generate-hashes", "--only-binary", ":all:"]
     words += ["--no-annotate", "--no-header", "--no-config", "--no-python-downloads", "--quiet", *_sources(order)]
-    _run([uv, *map(str, words)], "uv cannot resolve the engine's packages", {})
+    _run([uv, *map(str, words)], "uv cannot resolve the engine's packages", {"MACOSX_DEPLOYMENT_TARGET": _MACOS})
     return resolved
 
 
@@ -116,7 +117,11 @@ def refuse_nvidia(order: Order, resolved: Path) -> None:
             "The torch that was found is the build for CUDA: name a folder that has the CPU build (--wheels-from), "
             "or leave torch out (--torch none)."
         )
-    licences.check("nvidia-*, which torch's build for CUDA needs,", licences.NVIDIA, order.nvidia)
+    if not order.nvidia:
+        raise licences.Forbidden(
+            "Torch for CUDA needs NVIDIA's libraries (nvidia-*), whose licence forbids passing them on with ours: "
+            "give --accept-nvidia if the folder is for your own machines alone."
+        )
 
 
 def fetch(order: Order, resolved: Path, folder: Path) -> None:

@@ -96,6 +96,9 @@ def test_the_zip_holds_the_package_and_nothing_else(archive):
         assert {info.date_time for info in file.infolist()} == {(1980, 1, 2, 0, 0, 0)}
     assert names == sorted(names)
     assert {"blender_manifest.toml", "__init__.py", "core/protocol.py", "core/worker.py", "LICENSE"} <= set(names)
+    assert "pyproject.toml" in names, "the installer reads the engine's pins there"
+    assert not [name for name in names if name.endswith(".whl") or ".dist-info/" in name], "they would shadow Blender's"
+    assert archive.stat().st_size < 10**6
     assert not [name for name in names if "__pycache__" in name or "tests/" in name or name.endswith((".nbi", ".nbc"))]
 
 
