@@ -328,6 +328,31 @@ def test_frames_after_a_bad_one_are_as_good_as_without_it(film, both_ways, tmp_p
         assert np.array_equal(*(Take.open(tmp_path / "take").read_geometry(f) for f in (5, 6)))  # held
 
 
+def test_a_bad_frame_that_an_artist_corrected_is_started_from(film, tmp_path):
+    bad, take = harm(film, tmp_path / "film", 6, upside_down), tmp_path / "take"
+    track(bad, take, frames="4-8")
+    np.save(take / "geometry" / "000006.npy", truth(film)[5])
+    track(bad, take, again="7-8")
+    opened = Take.open(take)
+    assert opened.metrics()[7]["start"] == 6 and opened.metrics()[6]["trusted"]
+    degrees, mm = off(opened.head_pose()[opened.request.frames.index(6)], 6)
+    assert degrees < 0.1 and mm < 0.2  # of what the artist made of it
+    assert max(errors_mm(film, take)[f] for f in (7, 8)) < NEAR_MM
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_bad_frame_is_stepped_over_whatever_is_filmed(tmp_path, seed):
+    film, size = tmp_path / "film", {"cameras": 4, "size": (72, 96), "vertices": 200}
+    make_capture(film, frames=5, seed=seed, turn_deg=2.0 * seed, motion_mm=4.0 - seed, noise=2.0, **size)
+    track(film, tmp_path / "good", template=film / "start.obj")
+    bad = harm(film, tmp_path / "bad film", 3, another_picture, cameras=4)
+    track(bad, tmp_path / "bad", template=film / "start.obj")
+    told = flags(tmp_path / "bad")
+    assert "lost" in told[3] and not any(told[f] for f in (1, 2, 4, 5)), told
+    good, after = errors_mm(film, tmp_path / "good"), errors_mm(film, tmp_path / "bad")
+    assert all(after[f] < 1.2 * good[f] + 0.01 for f in (4, 5)), (good, after)
+
+
 def test_a_first_frame_that_is_lost_is_told(film, tmp_path):
     bad = harm(film, tmp_path / "film", 5, upside_down)
     track(bad, tmp_path / "take", frames="4-6")

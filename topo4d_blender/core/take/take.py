@@ -157,6 +157,15 @@ class Take:
         for frame in frames:
             self._note({"frame": int(frame), "again": True})
 
+    def trust(self, frames: Iterable[int]) -> None:
+        """Let others start from `frames` as they lie there now, corrected by hand perhaps. Raises StorageError."""
+        lines, poses = self.metrics(), self.head_pose()
+        for frame in sorted(set(frames) & lines.keys()):
+            poses[self.request.frames.index(frame)] = np.nan  # to be fitted anew
+            flags = [flag for flag in lines[frame].get("flags", []) if flag != "lost"]
+            self._note({**lines[frame], "flags": flags, "trusted": True})
+        self.write_head_pose(poses)
+
     def pending_frames(self) -> set[int]:
         """The frames of the request that are still to be solved, or again.
 

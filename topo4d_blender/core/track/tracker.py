@@ -6,13 +6,14 @@ import time
 
 import numpy as np
 
-from ..capture import Camera, Capture
+from ..capture import Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from ..take.order import moved_last
+from ..take.order import moved_last, parents
 from ..take.passes import Pass
 from .blend import blend
+from .in_view import out_of_view
 from .judge import Judge
 from .methods import make_solver
 from .plan import Walk, plan_walks, solved_together, touched
@@ -21,8 +22,6 @@ from .solver import Solution
 from .walker import Walker
 
 Array = np.ndarray
-LEAST_SHARE = 0.15  # of the template's vertices that must lie in some picture
-LEAST_PIXELS = 24  # across, in some picture
 
 
 def track_take(take: Take, capture: Capture, progress: Progress | None = None, device: str = "cpu") -> None:
@@ -57,27 +56,31 @@ def ask_again(take: Take, frames: list[int]) -> None:
 
     Between two anchors all frames are solved together. Raises RequestError if none of `frames` can be solved again.
     """
-    anchors = set(take.anchors.frames()) & set(take.request.frames)
+    anchors = set(_anchors_now(take))
     asked = solved_together(take.request.frames, anchors, set(frames) & set(take.request.frames))
     if not asked:
         raise RequestError(f"None of these frames of {take.folder} is solved by tracking; they are given.")
     if not anchors:
         take.reorder(moved_last(take.request.frames, frames))
     take.drop_passes()
-    take.know_anchors(take.anchor_digests())
+    take.know_anchors(_anchors_now(take))
     take.ask_again(sorted(asked & set(take.solved_frames())))
+    take.trust({start for frame, start in parents(take.request.frames).items() if frame in asked} - asked)
 
 
 def _meet_anchors(take: Take) -> list[int]:
     """The anchors of the take's frames; what was solved without them as they are now is to be solved again."""
-    frames = take.request.frames
-    now = {f: digest for f, digest in take.anchor_digests().items() if f in frames[1:]}
-    before = take.known_anchors
+    now, before = _anchors_now(take), take.known_anchors
     if now != before:
         take.drop_passes()
-        take.ask_again(sorted(touched(frames, before, now) & set(take.solved_frames())))
+        take.ask_again(sorted(touched(take.request.frames, before, now) & set(take.solved_frames())))
         take.know_anchors(now)
     return sorted(now)
+
+
+def _anchors_now(take: Take) -> dict[int, str]:
+    """The anchors that lie in the take, as far as they are of its frames; the template gives the first."""
+    return {f: digest for f, digest in take.anchor_digests().items() if f in take.request.frames[1:]}
 
 
 def _poses_missing(take: Take) -> list[int]:
@@ -179,7 +182,7 @@ class _Track:
         take, capture = self._take, self._walker.capture
         is_start = frame == take.request.frames[0]
         vertices = self._walker.template.vertices if is_start else take.anchors.read(frame).astype(np.float64)
-        why = _out_of_view(vertices, capture.cameras)
+        why = out_of_view(vertices, capture.cameras)
         self._reference = frame
         if not why and self._walker.remember(frame, vertices) > 0:
             return
@@ -210,18 +213,3 @@ class _GivenPass:
 
     def read(self, frame: int) -> Array:
         return (self._take.geometry if frame in self._given else self._pass).read(frame)
-
-
-def _out_of_view(vertices: Array, cameras: tuple[Camera, ...]) -> str:
-    """Why no camera can see enough of the mesh (a wrong unit, mostly); "" if one can."""
-    shares, sizes = [], []
-    for camera in cameras:
-        pixels, depth = camera.undistorted().project(vertices)
-        inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
-        shares.append(inside.mean())
-        sizes.append(np.ptp(pixels[inside], axis=0).max() if inside.any() else 0.0)
-    if max(shares) < LEAST_SHARE:
-        return f" (at most {100 * max(shares):.0f} % of it lies in any picture)"
-    if max(sizes) < LEAST_PIXELS:
-        return f" (it is {max(sizes):.0f} px small)"
-    return ""
