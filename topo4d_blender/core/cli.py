@@ -68,6 +68,19 @@ def _sentence(error: click.ClickException) -> str:
     return f"{error.format_message().rstrip('.')}; see {ctx.command_path if ctx else 'topo4d'} --help."
 
 
+def _settings(chosen: tuple[str, ...]) -> dict[str, float]:
+    """What --set says, by name. Raises RequestError for what is no NAME=NUMBER."""
+    settings = {}
+    for text in chosen:
+        name, _, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise RequestError(f"--set {text} is no NAME=NUMBER; give for instance --set iterations=500.") from None
+        settings[name.strip()] = int(number) if number.is_integer() else number
+    return settings
+
+
 def _choosing_cameras(command: Callable) -> Callable:
     """The options --cameras and --without-cameras, handed over as one argument `cameras`: a list, or None."""
 
@@ -104,12 +117,13 @@ def main() -> None:
 @_choosing_cameras
 @click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
 @click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
+@click.option("--set", "chosen", multiple=True, metavar="NAME=NUMBER", help="A setting of the method (docs/methods.md).")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(DEVICES))
 @click.option("--resume", is_flag=True, help="Go on with the take in --out where it was left, also for more frames.")
-def track(**options: Any) -> None:
+def track(chosen: tuple[str, ...], **options: Any) -> None:
     """Follow a template through CAPTURE, a folder or a calibration file, into a take folder."""
     with BarProgress().stopping() as progress:
-        summary = track_job(progress, **options)
+        summary = track_job(progress, settings=_settings(chosen), **options)
     click.echo(f"{_count(summary['frames'], 'frame')} solved in {summary['take']}")
 
 
