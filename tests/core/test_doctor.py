@@ -3,11 +3,14 @@
 import json
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from topo4d_blender.core import cli, doctor, protocol
+from topo4d_blender.core.gpus import Gpu
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -53,3 +56,40 @@ def test_little_memory_and_disk_are_said(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**30}))
     advice = " ".join(doctor.diagnose()["advice"])
     assert "2.0 GB of memory" in advice and "1.0 GB is little" in advice
+
+
+RTX = Gpu("RTX 4090", "580.65.06", (8, 9), 24.0)
+ABSENT = {"version": "", "problem": "", "cuda": "", "card": ""}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="no CUDA there")
+@pytest.mark.parametrize(
+    ("cards", "torch", "why", "step"),
+    [
+        ([], ABSENT, "No NVIDIA card answers here", ""),
+        ([RTX], ABSENT, "torch is not installed", "with torch for CUDA"),
+        ([RTX], ABSENT | {"version": "2", "problem": "a DLL is missing"}, "a DLL is missing", "with torch for CUDA"),
+        ([RTX], ABSENT | {"version": "2+cpu"}, "a build without CUDA", "with torch for CUDA"),
+        ([RTX], ABSENT | {"version": "2", "cuda": "13.0"}, "finds no card", "Update the graphics driver"),
+        ([replace(RTX, driver="550.1")], ABSENT, "too old for CUDA 13", "Update the driver to 580"),
+        ([replace(RTX, capability=(6, 1))], ABSENT, "older than what CUDA 13 supports", ""),
+    ],
+)
+def test_a_card_that_lies_idle_is_met_with_one_step(cards, torch, why, step):
+    said = doctor.why_no_cuda(cards, torch)
+    assert why in said[0] and step in said[1] and bool(step) == bool(said[1])
+
+
+def test_an_idle_card_is_in_the_advice_and_in_words(monkeypatch):
+    monkeypatch.setattr(doctor, "ask_nvidia", lambda: [RTX])
+    found = doctor.diagnose()
+    if found["cuda"]["runs"]:
+        pytest.skip("this machine has a card that works")
+    assert doctor.works(found) and found["cuda"]["step"] in found["advice"]
+    assert "CUDA: no. RTX 4090" in doctor.in_words(found)
+
+
+def test_the_exit_status_says_whether_the_engine_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    result = CliRunner().invoke(cli.main, ["doctor"])
+    assert result.exit_code == 1 and "does not run: numba missing or broken" in result.stdout

@@ -1,4 +1,4 @@
-"""Wheels of a few bytes with the names and versions of the engine's packages: what is installed from them is no engine."""
+"""Wheels of a few bytes with the names and versions of the engine's packages: what they install is no engine."""
 
 import zipfile
 from pathlib import Path

@@ -34,7 +34,7 @@ NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVID
         ("linux-x64", RTX, "cuda", "RTX 4090 with driver 580.65.06 runs CUDA 13"),
         ("windows-x64", RTX, "cuda", "RTX 4090"),
         ("linux-x64", PASCAL + RTX, "cuda", "RTX 4090"),
-        ("linux-x64", OLD_DRIVER, "none", "too old for CUDA 13: update it to 580 or newer"),
+        ("linux-x64", OLD_DRIVER, "none", "too old for CUDA 13. Update the driver to 580 or newer"),
         ("linux-x64", PASCAL, "none", "GTX 1080 Ti is older than what CUDA 13 supports"),
         ("linux-x64", NO_DRIVER, "none", "No NVIDIA card answers"),
         ("linux-x64", "", "none", "No NVIDIA card answers"),
@@ -44,7 +44,7 @@ NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVID
 )
 def test_the_torch_for_a_machine_is_read_off_its_driver(platform, answer, torch, words):
     choice = gpus.choose_torch(platform, gpus.read_nvidia(answer))
-    assert choice.torch == torch and words in choice.why
+    assert choice.torch == torch and words in f"{choice.why} {choice.step}"
 
 
 def test_a_card_is_read_whole():

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from . import pins
-from .gpus import LEAST_DRIVER, ask_nvidia, choose_torch, this_platform
+from .gpus import Gpu, ask_nvidia, choose_torch, this_platform
 from .jobs import METHODS
 from .machine import cores, memory_gb, package_version
 from .protocol import ENGINE, PROTOCOL
@@ -120,24 +120,39 @@ def _required(name: str, module: str, pin: str | None) -> dict:
 
 
 def _cuda() -> dict:
-    """{"runs", "card", "why"}: the card that torch computes on, or why there is none and what mends that."""
-    cards = ask_nvidia()
+    """{"runs", "card", "why", "step"}: the card that torch computes on, or why there is none and what mends that."""
+    torch = _torch()
+    why, step = ("", "") if torch["card"] else why_no_cuda(ask_nvidia(), torch)
+    return {"runs": bool(torch["card"]), "card": torch["card"], "why": why, "step": step}
+
+
+def _torch() -> dict:
+    """{"version", "problem", "cuda", "card"} of torch: "" where it is not there, loads, is built without, sees none."""
+    facts = {"version": package_version("torch") or "", "problem": "", "cuda": "", "card": ""}
     try:
         import torch
     except Exception as error:  # a broken installation fails in any way
-        if cards or package_version("torch") is None:
-            return {"runs": False, "card": "", "why": choose_torch(this_platform(), cards).why}
-        return {"runs": False, "card": "", "why": f"Torch does not load: {' '.join(str(error).split())[:120]}."}
+        return facts | {"problem": " ".join(str(error).split())[:120]}
+    facts["cuda"] = torch.version.cuda or ""
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        return {"runs": True, "card": f"{card.name}, {card.total_memory / 2**30:.0f} GB", "why": ""}
-    if not cards:
-        why = "No NVIDIA card answers here."
-    elif torch.version.cuda is None:
-        why = f"{cards[0].name} is here, but this torch is a build without CUDA: install the one with it."
-    else:
-        why = f"Torch finds no card: update the driver {cards[0].driver} to {LEAST_DRIVER} or newer."
-    return {"runs": False, "card": "", "why": why}
+        facts["card"] = f"{card.name}, {card.total_memory / 2**30:.0f} GB"
+    return facts
+
+
+def why_no_cuda(cards: list[Gpu], torch: dict) -> tuple[str, str]:
+    """Why torch (`_torch`) computes on none of `cards`, and the step that mends it, "" where none does."""
+    choice = choose_torch(this_platform(), cards)
+    if choice.torch != "cuda":
+        return choice.why, choice.step
+    again = "Install the engine with torch for CUDA."
+    if not torch["version"]:
+        return f"{cards[0].name} is here, but torch is not installed.", again
+    if torch["problem"]:
+        return f"Torch does not load ({torch['problem']}).", again
+    if not torch["cuda"]:
+        return f"{cards[0].name} is here, but this torch is a build without CUDA.", again
+    return f"{cards[0].name} answers, but torch finds no card.", "Update the graphics driver and restart the machine."
 
 
 def _gauss_newton(packages: list[dict]) -> dict:
@@ -205,6 +220,10 @@ def _advice(found: dict, wanted: dict[str, str]) -> list[str]:
         advice.append(
             "Set the environment variable NUMBA_CACHE_DIR to a folder you can write to, then run doctor again."
         )
+    if found["cuda"]["step"]:
+        advice.append(found["cuda"]["step"])
+    elif found["cuda"]["runs"] and not package_version("gsplat"):
+        advice.append("For the method splat on CUDA, install the engine from a folder that holds a compiled gsplat.")
     if found["memory_gb"] is not None and found["memory_gb"] < _LEAST_MEMORY_GB:
         advice.append(f"Close other programs: {found['memory_gb']} GB of memory is little for full-size plates.")
     if found["disk_free_gb"] < _LEAST_DISK_GB:

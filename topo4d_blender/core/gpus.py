@@ -36,6 +36,7 @@ class Choice:
 
     torch: str
     why: str
+    step: str = ""  # what a person can do to get more, if anything
 
 
 def this_platform() -> str:
@@ -89,7 +90,7 @@ def choose_torch(platform: str, gpus: list[Gpu]) -> Choice:
     if int(card.driver.split(".")[0]) < LEAST_DRIVER:
         return Choice(
             "none",
-            f"The driver {card.driver} of {card.name} is too old for CUDA 13: update it to {LEAST_DRIVER} or newer, "
-            "then install the engine again.",
+            f"The driver {card.driver} of {card.name} is too old for CUDA 13.",
+            f"Update the driver to {LEAST_DRIVER} or newer, then install the engine again.",
         )
     return Choice("cuda", f"{card.name} with driver {card.driver} runs CUDA 13.")

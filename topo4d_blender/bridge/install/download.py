@@ -51,7 +51,7 @@ def look(torch: str, index: str, teller: Teller) -> dict:
         "size": house.size,
         "unknown": [wheel.name for wheel in wheels if not wheel.size],
         "packages": len(wheels),
-        "why": choice.why,
+        "why": f"{choice.why} {choice.step}".strip(),
         "house": asdict(house),
     }
 
