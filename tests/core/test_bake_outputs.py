@@ -21,7 +21,7 @@ from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take.maps import PROXY, SUFFIXES
 from topo4d_blender.core.template import Template
 from topo4d_blender.core.texture import bake_take, write
-from topo4d_blender.core.texture.base import SOFT_EDGES, plates_share
+from topo4d_blender.core.texture.base import SOFT_EDGES, match_base, plates_share
 from topo4d_blender.core.texture.formats import FORMATS, format_of, srgb_to_linear, write_png
 from topo4d_blender.core.texture.frame import Canvas
 
@@ -217,6 +217,16 @@ def test_a_slanted_surface_is_covered_by_its_cosine():
 # A template's own texture
 
 
+def test_the_base_takes_on_the_exposure_of_the_plates():
+    rng = np.random.default_rng(0)
+    base = rng.integers(20, 120, (64, 64, 3)).astype(np.uint8)
+    coverage = np.where(np.arange(64)[:, None] < 40, 200, 0) * np.ones((64, 64), int)
+    texture = np.where(coverage[..., None] > 0, base * [1.5, 0.8, 2.0], 0).astype(np.uint8)
+    np.testing.assert_allclose(match_base(texture, coverage, base), [1.5, 0.8, 2.0], rtol=0.02)
+    assert match_base(texture, np.zeros((64, 64), np.uint8), base) is None
+    assert match_base(texture * 0, coverage, base).min() == 0.25  # black plates do not blacken the base
+
+
 def test_the_base_shows_where_nothing_is_seen_and_the_border_is_soft(tmp_path):
     boards = [WALL, BLUE]
     take, capture = scenes.make_take(tmp_path, boards, scenes.rig(1, spread_deg=0))
@@ -226,17 +236,19 @@ def test_the_base_shows_where_nothing_is_seen_and_the_border_is_soft(tmp_path):
     bake_take(take, capture, 256, overwrite=True, base_texture=tmp_path / "base.png")
     based = np.asarray(Image.open(take.texture_path(1))).astype(float)
     with Image.open(take.maps.coverage(1)) as picture:
-        unseen = (np.asarray(picture) == 0) & (scenes.truth(boards, 256)[1] == 0)
-    green = np.abs(based - (10, 240, 10)).max(axis=2)
-    assert unseen.sum() > 500 and green[unseen].max() <= 1
+        coverage = np.asarray(picture)
+    unseen = (coverage == 0) & (scenes.truth(boards, 256)[1] == 0)
+    shown = base[0, 0] * match_base(plain, coverage, np.broadcast_to(base[0, 0], (256, 256, 3)))
+    assert unseen.sum() > 500 and np.abs(based - shown)[unseen].max() <= 1
     far = cv2.distanceTransform((~unseen).astype(np.uint8), cv2.DIST_L2, 5)
     edge = 0.6 * 256 / 12  # texels: a quad of the wall
     wall = scenes.truth(boards, 256)[1] == 0
     np.testing.assert_array_equal(
         based[wall & (far > (SOFT_EDGES + 3) * edge)], plain[wall & (far > (SOFT_EDGES + 3) * edge)]
     )
-    steps = np.abs(np.diff(based[..., 1], axis=1))[:, :160]
-    assert steps[wall[:, :160] & ~unseen[:, :160]].max() < 40  # 100 and more apart, a border of one texel would jump
+    assert np.median(np.abs(plain - shown)[wall], axis=0).max() > 60  # apart, so that a border of one texel would jump
+    steps = np.abs(np.diff(based, axis=1))[:, :160]
+    assert steps[wall[:, :160] & ~unseen[:, :160]].max() < 30
 
 
 def test_the_border_goes_over_a_seam_in_uv():

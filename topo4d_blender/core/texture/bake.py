@@ -15,7 +15,7 @@ from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
 from ..take.maps import MapRequest
-from .base import BaseTexture, blend_base
+from .base import BaseTexture, blend_base, match_base
 from .fill import fill_empty
 from .formats import format_of
 from .frame import BANDS, Canvas, Plate, Solved, paint, solve_frame
@@ -123,6 +123,7 @@ class _Bake:
     def _bake(self, frame: int, plates: Iterator[Plate]) -> bool:
         """Bake one frame whole; False if it has no plate."""
         begun, seen, texels = time.perf_counter(), 0, 0
+        self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
         vertices = self.take.read_geometry(frame)
         solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step)
         if solved is None:
@@ -150,7 +151,10 @@ class _Bake:
             texture = paint_splat(self.take.template, canvas, solved, tile or FIRST, texels, self._step)
         if self.base is not None:
             base = self.base.at(tile, self.request.resolution, texels)
-            blend_base(texture, coverage, base, canvas.uv_map, solved.vertices, canvas.edges, canvas.triangles)
+            gains = match_base(texture, coverage, base)
+            self._gains = self._gains if gains is None else gains
+            mesh = solved.vertices, canvas.edges, canvas.triangles
+            blend_base(texture, coverage, base, canvas.uv_map, *mesh, self._gains)
         fill_empty(texture, canvas.uv_map.ids == EMPTY)
         return texture, coverage
 

@@ -23,6 +23,9 @@ from .views import edge_length
 
 Array = np.ndarray
 SOFT_EDGES = 3.0  # width of the border, in median edge lengths of the mesh
+_WELL = 128  # coverage that a texel is seen well from: 60 degrees, at the best resolution
+_ENOUGH = 100  # texels seen well that tell exposure and tint
+_MOST_GAIN = 4.0
 _HOLE = 0.05  # share of a triangle's texels that must be unseen before the triangle counts: single ones are specks
 
 
@@ -67,6 +70,19 @@ class BaseTexture:
         return self.path if tile is None else self.path.with_name(self.path.name.replace("<UDIM>", str(tile)))
 
 
+def match_base(texture: Array, coverage: Array, base: Array) -> Array | None:
+    """Gains [3] that bring `base` to the exposure and tint of `texture` where cameras see well; None if they do not.
+
+    One gain a channel, the ratio of medians: a face that opens its mouth does not change it.
+    """
+    sparse = slice(None, None, max(1, len(coverage) // 1024))
+    seen = coverage[sparse, sparse] >= _WELL
+    if np.count_nonzero(seen) < _ENOUGH:
+        return None
+    there, wanted = (np.median(a[sparse, sparse][seen], axis=0) for a in (base, texture))
+    return np.clip(wanted / np.maximum(there, 1), 1 / _MOST_GAIN, _MOST_GAIN)
+
+
 def blend_base(
     texture: Array,  # [R, R, 3] uint8 or uint16, changed in place
     coverage: Array,  # [R, R] uint8, 0: no camera sees the texel
@@ -75,10 +91,13 @@ def blend_base(
     vertices: Array,  # [V, 3]
     edges: Array,  # [E, 2]
     triangles: Array,  # [T, 3]
+    gains: Array,  # [3], which `base` is multiplied by
 ) -> None:
     """Blend `base` into `texture` where no camera sees it. Texels outside the padded islands stay as they are."""
     share = plates_share(coverage, uv_map, vertices, edges, triangles)
-    _blend_base(texture, coverage, base, uv_map.ids, uv_map.corners, triangles, share)
+    _blend_base(
+        texture, np.iinfo(texture.dtype).max, coverage, base, uv_map.ids, uv_map.corners, triangles, share, gains
+    )
 
 
 def plates_share(coverage: Array, uv_map: UvMap, vertices: Array, edges: Array, triangles: Array) -> Array:
@@ -118,7 +137,7 @@ def _count_hidden(coverage, ids, count):
 
 
 @nb.njit(parallel=True, cache=True)
-def _blend_base(texture, coverage, base, ids, corners, triangles, share):
+def _blend_base(texture, white, coverage, base, ids, corners, triangles, share, gains):
     for y in nb.prange(ids.shape[0]):
         for x in range(ids.shape[1]):
             t = ids[y, x]
@@ -133,5 +152,5 @@ def _blend_base(texture, coverage, base, ids, corners, triangles, share):
             if coverage[y, x] == 0 and not padded:
                 keep = 0.0
             for c in range(3):
-                value = keep * texture[y, x, c] + (1 - keep) * base[y, x, c]
+                value = keep * texture[y, x, c] + (1 - keep) * min(gains[c] * base[y, x, c], white)
                 texture[y, x, c] = np.uint16(value + 0.5)
