@@ -30,6 +30,10 @@ def geometry(take: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((take / "geometry").iterdir())}
 
 
+def journal(take: Path) -> list[str]:
+    return (take / "metrics.jsonl").read_text().splitlines()
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("film")
@@ -51,6 +55,27 @@ def test_the_track_follows_the_truth(film, take):
     assert scores["overall"]["frames"] == 4
     assert scores["overall"]["vertex_error_mm"]["mean"] < 0.4
     assert scores["overall"]["folded_triangles"] == 0
+
+
+def test_both_ways_again_and_from_another_take(film, take, tmp_path):
+    both = tmp_path / "both"
+    told = topo4d(*track_arguments(film, both), "--frames", "1")
+    assert told == f"1 frame solved in {both}\n"
+    topo4d(*track_arguments(film, both), "--frames", "1-3", "--resume")
+    assert geometry(both).items() <= geometry(take).items()
+    topo4d("track", film, "--out", both, "--again", "3-2")  # from nothing behind it, so from 1
+    assert [line["start"] for line in map(json.loads, journal(both)[-2:])] == [1, 3]
+    topo4d("track", film, "--out", tmp_path / "one", "--from-take", take, "--frames", "4")
+    assert (tmp_path / "one/geometry/000004.npy").exists() and len(geometry(tmp_path / "one")) == 3
+
+
+def test_anchors_from_the_command_line_are_met(film, take, tmp_path):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "000004.npy").write_bytes(geometry(take)["000004.npy"])
+    topo4d(*track_arguments(film, tmp_path / "anchored"), "--anchors", tmp_path / "given")
+    anchored = geometry(tmp_path / "anchored")
+    assert anchored["000004.npy"] == geometry(take)["000004.npy"] and len(anchored) == 4
+    assert [json.loads(line)["frame"] for line in journal(tmp_path / "anchored")] == [1, 4, 3, 2]
 
 
 def test_bake_writes_the_maps_of_the_frames_asked_for(take):

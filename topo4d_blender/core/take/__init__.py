@@ -1,5 +1,6 @@
 """The take folder: the one truth every program reads and writes. Knows files, not how frames are solved."""
 
-from .take import Take, TakeRequest
+from .request import TakeRequest
+from .take import Take
 
 __all__ = ["Take", "TakeRequest"]

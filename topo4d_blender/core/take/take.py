@@ -1,18 +1,16 @@
 """A take: what was asked, the template, and every frame solved so far, each there whole or not at all.
 
-Layout (docs/formats.md): take.json, template.npz, geometry/000123.npy, metrics.jsonl, texture/000123.png,
-texture_2k/000123.png, log.txt. take.json is written first, and again only when `--resume` is given other frames.
-Everything but the journal and the log is written beside and renamed.
+Layout (docs/formats.md): take.json, template.npz, geometry/000123.npy, head_pose.npy, anchors/000123.npy,
+metrics.jsonl, the maps (maps.py), log.txt. take.json is written first, and again only when the take is given other
+frames, another order or other anchors. Everything but the journals and the log is written beside and renamed.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import fields, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -21,27 +19,13 @@ import numpy as np
 
 from ..errors import RequestError, WorkError
 from ..files import atomic_write, cannot_write, sweep
-from ..protocol import ENGINE
 from ..template import Template, read_template, write_template
 from .frames import VertexFolder
-from .journal import append_line, read_lines, to_json
+from .journal import append_line, read_lines
 from .maps import Maps
 from .order import solved_alike
 from .passes import Pass
-
-FORMAT = 1  # major version of the folder; a newer one is refused
-
-
-@dataclass(frozen=True)
-class TakeRequest:
-    """What take.json says: everything needed to solve the take again."""
-
-    capture: str  # the calibration file, absolute
-    frames: tuple[int, ...]  # in the order they are solved; the first is the template's own frame
-    unit_mm: float
-    method: str = "gauss-newton"
-    settings: dict = field(default_factory=dict)  # what differs from the method's defaults
-    cameras: tuple[str, ...] | None = None  # those that are looked through; None: all of the capture
+from .request import TakeRequest, as_read_back, new_document, read_document, refuse_other_files
 
 
 class Take:
@@ -65,12 +49,12 @@ class Take:
         files, or a newer format; StorageError if it cannot be written.
         """
         folder = Path(folder).absolute()
-        request = _plain(request)
+        request = as_read_back(request)
         if folder.exists() and not folder.is_dir():
             raise RequestError(f"{folder} is a file; name a folder for the take.")
         if not (folder / "take.json").exists():
-            _refuse_other_files(folder)
-            take = cls(folder, _document(request, template), request)
+            refuse_other_files(folder)
+            take = cls(folder, new_document(request, template), request)
             take._rewrite()
         elif (take := cls.open(folder))._is_empty():
             take._begin_anew(request, template)
@@ -89,24 +73,7 @@ class Take:
     def open(cls, folder: Path) -> Take:
         """Open an existing take. Raises RequestError if there is none, it is broken or of a newer format."""
         folder = Path(folder).absolute()
-        path = folder / "take.json"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            version = document["format"]
-        except FileNotFoundError:
-            raise RequestError(f"{folder} holds no take (no take.json); give the folder that track wrote.") from None
-        except OSError as error:
-            raise RequestError(f"{path} cannot be read ({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise RequestError(f"{path} is damaged; track into another folder.") from error
-        if not isinstance(version, int) or version > FORMAT:
-            raise RequestError(f"{folder} was written by a newer Topo4D (format {version}); update to open it.")
-        try:
-            request = _request(document)
-            int(document["vertices"]), str(document["template_digest"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RequestError(f"{path} is damaged ({error}); track into another folder.") from error
-        return cls(folder, document, request)
+        return cls(folder, *read_document(folder))
 
     @cached_property
     def template(self) -> Template:
@@ -269,7 +236,7 @@ class Take:
             (self.folder / name).unlink(missing_ok=True)
         self.drop_passes()
         self.request = request
-        self._document = _document(request, template)
+        self._document = new_document(request, template)
         self._rewrite()
 
     def _in_its_order(self, request: TakeRequest) -> TakeRequest:
@@ -312,37 +279,3 @@ class Take:
     def _rewrite(self, **changes: object) -> None:
         self._document = {**self._document, **changes}
         atomic_write(self.folder / "take.json", lambda file: file.write(json.dumps(self._document, indent=1).encode()))
-
-
-def _document(request: TakeRequest, template: Template) -> dict:
-    """What take.json holds (docs/formats.md)."""
-    return {
-        "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"topo4d": ENGINE, "python": platform.python_version(), "numpy": np.__version__},
-        "template_digest": template.digest,
-        "vertices": len(template.vertices),
-        **asdict(request),
-    }
-
-
-def _plain(request: TakeRequest) -> TakeRequest:
-    """`request` as it will read back from JSON, so that the two can be compared."""
-    return _request(json.loads(json.dumps(to_json(asdict(request)))))
-
-
-def _request(document: dict) -> TakeRequest:
-    """The request that stands in take.json; takes of before there was a choice have no `cameras`."""
-    values = {f.name: document[f.name] for f in fields(TakeRequest) if f.name != "cameras"}
-    cameras = document.get("cameras")
-    frames = tuple(int(frame) for frame in values.pop("frames"))
-    return TakeRequest(**values, frames=frames, cameras=None if cameras is None else tuple(map(str, cameras)))
-
-
-def _refuse_other_files(folder: Path) -> None:
-    """Raise RequestError if `folder` holds anything a take would mix with; hidden files and a log may lie there."""
-    if not folder.is_dir():
-        return
-    others = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "log.txt"]
-    if others:
-        raise RequestError(f"{folder} holds other files ({min(others)}) and no take; name an empty or a new folder.")
