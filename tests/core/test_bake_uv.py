@@ -8,6 +8,7 @@ import pytest
 
 from topo4d_blender.core.errors import RequestError
 from topo4d_blender.core.template import Template
+from topo4d_blender.core.texture import rasterise
 from topo4d_blender.core.texture.fill import fill_empty
 from topo4d_blender.core.texture.layout import lay_out, name_faces
 from topo4d_blender.core.texture.rasterise import choose_backend, rasterise_uv, with_numba
@@ -104,8 +105,6 @@ def test_numba_draws_what_the_slow_twin_draws():
 
 
 def test_the_rasteriser_is_numba_unless_nvdiffrast_and_cuda_are_there(monkeypatch):
-    from topo4d_blender.core.texture import rasterise
-
     for installed, cuda, chosen in (
         ({"torch", "nvdiffrast"}, True, "nvdiffrast"),
         ({"torch", "nvdiffrast"}, False, "numba"),
@@ -116,6 +115,18 @@ def test_the_rasteriser_is_numba_unless_nvdiffrast_and_cuda_are_there(monkeypatc
         monkeypatch.setitem(sys.modules, "torch", torch)
         monkeypatch.setattr(rasterise, "find_spec", lambda name, there=installed: name in there or None)
         assert choose_backend() == chosen
+
+
+def test_a_rasteriser_that_fails_is_replaced_by_numba(monkeypatch):
+    def fail(corners, resolution):
+        raise RuntimeError("CUDA out of memory")
+
+    corners = np.random.default_rng(4).uniform(-4, 28, (9, 3, 2))
+    monkeypatch.setattr(rasterise, "choose_backend", lambda: "nvdiffrast")
+    monkeypatch.setitem(rasterise.BACKENDS, "nvdiffrast", fail)
+    np.testing.assert_array_equal(rasterise_uv(corners, 24), with_numba(corners, 24))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        rasterise_uv(corners, 24, "nvdiffrast")
 
 
 @pytest.mark.skipif(choose_backend() != "nvdiffrast", reason="no nvdiffrast with CUDA here")

@@ -19,10 +19,15 @@ Rasteriser = Callable[[Array, int], Array]
 def rasterise_uv(corners: Array, resolution: int, backend: str = "auto") -> Array:
     """The triangle at every texel's centre, -1 where there is none.  # [R, R] int32, row 0 at the top.
 
-    `corners` [T, 3, 2] are the triangles in texels, y down. `backend` is "auto", "numba" or "nvdiffrast".
+    `corners` [T, 3, 2] are the triangles in texels, y down. `backend` is "auto", "numba" or "nvdiffrast"; "auto" draws
+    with numba after all if the other fails (too old, not built for this card, its memory spent).
     """
-    chosen = choose_backend() if backend == "auto" else backend
-    return BACKENDS[chosen](corners, resolution)
+    if backend != "auto":
+        return BACKENDS[backend](corners, resolution)
+    try:
+        return BACKENDS[choose_backend()](corners, resolution)
+    except (RuntimeError, ImportError, OSError):
+        return with_numba(corners, resolution)
 
 
 def choose_backend() -> str:
