@@ -14,6 +14,7 @@ from .bridge.session import SESSION
 from .core import pins
 
 NO_PYTHON = "Install the engine, or choose the Python that has it"
+OUTDATED = "The engine installed here is another version's: install the one for this version of Topo4D"
 OWN_PYTHON = pins.tag()  # Blender's
 
 
@@ -82,7 +83,7 @@ def draw_installation(layout: bpy.types.UILayout, preferences: TOPO4D_AP_prefere
     box = layout.box()
     ready = INSTALL.ready
     if ready is None:
-        draw_sentence(box, "No engine is installed here yet.", icon="INFO")
+        draw_sentence(box, OUTDATED if INSTALL.outdated else "No engine is installed here yet.", icon="INFO")
     else:
         torch = "without torch" if ready.torch == "none" else f"torch for {ready.torch.upper()}"
         words = f"Engine {ready.engine} for Python {ready.python}, {torch}, {ready.size / 1e9:.1f} GB"

@@ -19,6 +19,7 @@ from topo4d_blender.bridge.install.errand import INSTALL  # noqa: E402
 from topo4d_blender.bridge.interpreter import Interpreter  # noqa: E402
 from topo4d_blender.bridge.session import SESSION  # noqa: E402
 from topo4d_blender.core import pins  # noqa: E402
+from topo4d_blender.panels import engine as panel  # noqa: E402
 
 FOUND = {"why": "A card.", "size": 212_000_000, "packages": 28, "unknown": []}
 
@@ -156,3 +157,14 @@ def test_what_the_doctor_found_is_said_with_the_one_step_that_mends_it(own):
     INSTALL.doctor = {"can": ["Tracks.", "CUDA: no."], "advice": ["Update the driver.", "Something later."]}
     said = drawn(own).said
     assert "Tracks." in said and "CUDA: no." in said and "Update the driver." in said and "later" not in said
+
+
+def test_an_engine_of_another_version_is_not_used_and_said_so(own, tmp_path):
+    (tmp_path / "0.0.9-a").mkdir()
+    packages = pins.engine_pins() | {"numba": "0.1"}
+    engines.make_ready(tmp_path / "0.0.9-a", engines.Ready("0.0.9", pins.tag(), "none", packages, 1))
+    INSTALL.find(tmp_path, pins.tag())
+    assert "another version's: install the one for this version" in drawn(own).said
+    assert prefs.engine_python(bpy.context) is None and "another version's" in panel.what_is_missing()
+    installed(tmp_path / "0.1.0-b")
+    assert "No engine yet" in panel.what_is_missing() and prefs.engine_python(bpy.context) is not None

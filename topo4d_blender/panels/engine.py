@@ -2,8 +2,9 @@
 
 import bpy
 
+from ..bridge.install.errand import INSTALL
 from ..bridge.session import SESSION
-from ..preferences import NO_PYTHON, draw_sentence, engine_python
+from ..preferences import NO_PYTHON, OUTDATED, draw_sentence, engine_python
 from .common import Tab
 
 
@@ -21,8 +22,13 @@ class TOPO4D_PT_engine(Tab, bpy.types.Panel):
 
     def draw(self, _context: bpy.types.Context) -> None:
         """The sentence and the button."""
-        draw_sentence(self.layout, SESSION.failure or f"No engine yet. {NO_PYTHON}.", "ERROR", True)
+        draw_sentence(self.layout, SESSION.failure or what_is_missing(), "ERROR", True)
         self.layout.operator("topo4d.open_preferences", icon="PREFERENCES")
+
+
+def what_is_missing() -> str:
+    """Why there is no engine to use: a sentence with the step that mends it."""
+    return f"{OUTDATED}." if INSTALL.outdated else f"No engine yet. {NO_PYTHON}."
 
 
 CLASSES = (TOPO4D_PT_engine,)

@@ -83,6 +83,11 @@ def newest(engines: Path, python: str | None) -> Path | None:
     return max(fitting, key=lambda folder: (folder / READY).stat().st_mtime, default=None)
 
 
+def any_ready(engines: Path) -> bool:
+    """Whether some engine is there, of use to this extension and this Blender or not."""
+    return any(read_ready(folder) for folder in _folders(engines))
+
+
 def fits(packages: dict[str, str], python: str) -> bool:
     """Whether `packages` are those that this extension was tested with; what is HEAVY may be absent."""
     wanted = pins.engine_pins(python)

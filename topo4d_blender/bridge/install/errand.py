@@ -29,6 +29,7 @@ class Installation:
         """Nothing is known yet."""
         self.engine: Path | None = None  # the installed engine; None: there is none for this Blender
         self.ready: engines.Ready | None = None  # what it says of itself
+        self.outdated = False  # one is there, but of the pins of another version of this extension
         self.job = ""  # "folder", "look", "download" or "check"; "": nothing runs
         self.stage = ""
         self.done = self.total = 0
@@ -46,6 +47,7 @@ class Installation:
         """Look on the disk for the engine to use with Python `python` ("3.11"); None: with whichever it is for."""
         self.engine = engines.newest(engines_folder, python)
         self.ready = engines.read_ready(self.engine) if self.engine else None
+        self.outdated = self.engine is None and engines.any_ready(engines_folder)
 
     @property
     def fraction(self) -> float:
@@ -138,7 +140,7 @@ class Installation:
         self.doctor = summary["doctor"]
         if job != "check":
             self.found = None
-            self.engine = Path(summary["folder"])
+            self.engine, self.outdated = Path(summary["folder"]), False
             self.ready = engines.read_ready(self.engine)
 
     def _end(self, failure: str) -> None:
