@@ -25,7 +25,7 @@ FAR_PIXELS = 1.0  # and beyond so many pixels of the pictures the witness looks 
 BY_CHANCE = 0.5  # of the miss of unrelated pictures: in the first frame, what comes near that is lost
 REGION = 0.01  # share of the seen surface from which what is lost is called a region
 LOST = 0.1  # share from which the whole frame is
-SPIKE = 0.75  # edge lengths that a vertex may move against its neighbours in a frame
+SPIKE = 1.0  # edge lengths that a vertex may move against its neighbours in a frame
 JUMP_DEGREES, JUMP_RADII = 30.0, 0.5  # what no head does in a frame
 LEVELS = 50  # frames back that tell the take's level
 

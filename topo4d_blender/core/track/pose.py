@@ -53,11 +53,14 @@ class HeadFit:
     """Fits the head's pose, frame after frame; no frame depends on another."""
 
     def __init__(self, template: Template, seen: Array):
-        """Fit `template` by its `seen` [V] bool vertices (by all, if fewer than three are)."""
+        """Fit `template` by its `seen` [V] bool vertices (by all it has, if fewer than three tell)."""
         trust = vertex_areas(template.vertices, template.triangles)
         trust *= 1.0 - template.roles.get("t4d_ignore", np.zeros(len(trust)))
         trust *= 1.0 + (STATIC - 1.0) * template.roles.get("t4d_static", np.zeros(len(trust)))
-        trust *= seen if np.count_nonzero(trust * seen) >= 3 else 1.0
+        for told in (trust * seen, trust, np.ones(len(trust))):
+            if np.count_nonzero(told) >= 3:
+                trust = told
+                break
         self._used = np.flatnonzero(trust > 0)
         self._used = self._used[:: max(1, len(self._used) // ENOUGH)]
         self._points = template.vertices[self._used]

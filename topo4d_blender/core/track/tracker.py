@@ -10,7 +10,7 @@ from ..capture import Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from ..take.order import moved_last, parents
+from ..take.order import moved_last
 from ..take.passes import Pass
 from .blend import blend
 from .in_view import out_of_view
@@ -65,7 +65,8 @@ def ask_again(take: Take, frames: list[int]) -> None:
     take.drop_passes()
     take.know_anchors(_anchors_now(take))
     take.ask_again(sorted(asked & set(take.solved_frames())))
-    take.trust({start for frame, start in parents(take.request.frames).items() if frame in asked} - asked)
+    walks = [walk for walk in plan_walks(take.request.frames, anchors) if walk.between is None]
+    take.trust({walk.parents[f] for walk in walks for f in asked & set(walk.frames)} - asked - {w.given for w in walks})
 
 
 def _meet_anchors(take: Take) -> list[int]:

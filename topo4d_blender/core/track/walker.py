@@ -99,7 +99,7 @@ class Walker:
         before = walk.parents[frame]
         good, lost = before, 0
         while self._lost(good, store) and good in walk.parents:
-            lost += "residual_px" in store.lines[good] and bool(store.lines[good]["residual_px"])
+            lost += bool(store.lines[good].get("residual_px"))  # not those without a picture
             good = walk.parents[good]
         if not lost or all(plate is None for plate in plates):
             return good
