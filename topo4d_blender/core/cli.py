@@ -117,7 +117,7 @@ def main() -> None:
 @_choosing_cameras
 @click.option("--unit-mm", type=float, help="Millimetres one unit of the capture is; default: what it says.")
 @click.option("--method", default=METHODS[0], show_default=True, type=click.Choice(METHODS))
-@click.option("--set", "chosen", multiple=True, metavar="NAME=NUMBER", help="A setting of the method (docs/methods.md).")
+@click.option("--set", "chosen", multiple=True, metavar="NAME=NUMBER", help="A setting of the method: docs/methods.md.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(DEVICES))
 @click.option("--resume", is_flag=True, help="Go on with the take in --out where it was left, also for more frames.")
 def track(chosen: tuple[str, ...], **options: Any) -> None:

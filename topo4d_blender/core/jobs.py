@@ -55,7 +55,9 @@ def track(
     device = choose_device(device, method)
     from .track import track_take
     from .track.job import Asked, open_take
+    from .track.methods import check_settings
 
+    check_settings(method, settings or {})
     asked = Asked(take, capture, template, frames, start, again, anchors, from_take, resume)
     opened, filmed, warnings = open_take(asked, unit_mm, cameras, method=method, settings=dict(settings or {}))
     with logging_to(opened.folder):

@@ -34,6 +34,11 @@ class Solver(Protocol):
         """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior."""
 
 
+def check_settings(method: str, settings: dict) -> None:
+    """Raise RequestError for a setting that `method` cannot have: before a take is begun with it."""
+    (PaperSettings if method == "splat" else TrackSettings).from_dict(settings)
+
+
 def make_solver(
     method: str, template: Template, cameras: tuple[Camera, ...], settings: dict, device: str = "cpu"
 ) -> tuple[Solver, float]:
