@@ -82,8 +82,10 @@ def licence_of(metadata: Message) -> str:
     classifiers = [
         text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier", []) if text.startswith("License")
     ]
-    if name.startswith("nvidia-") or "Proprietary License" in " ".join(classifiers):
-        return NVIDIA if name.startswith("nvidia-") else "LicenseRef-Proprietary"
+    if name.startswith(("nvidia-", "cuda-toolkit")):  # the latter is an empty wheel that names the former
+        return NVIDIA
+    if "Other/Proprietary License" in classifiers:
+        return "LicenseRef-Proprietary"
     if name in READ_BY_HAND:
         return READ_BY_HAND[name]
     for words in (metadata["License-Expression"], metadata["License"]):

@@ -104,6 +104,7 @@ def resolve(order: Order, scratch: Path) -> Path:
     words = ["pip", "compile", asked, "-c", constraints, "-o", resolved, "--python-version", order.python]
     words += ["--python-platform", _UV_PLATFORM[order.platform], "--generate-hashes", "--only-binary", ":all:"]
     words += ["--no-annotate", "--no-header", "--no-config", "--no-python-downloads", "--quiet", *_sources(order)]
+    words += [] if order.index else ["--no-cache"]
     _run([uv, *map(str, words)], "uv cannot resolve the engine's packages", {"MACOSX_DEPLOYMENT_TARGET": _MACOS})
     return resolved
 
