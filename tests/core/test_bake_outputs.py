@@ -179,7 +179,7 @@ def test_only_large_maps_have_a_proxy_and_it_is_their_mean(tmp_path):
     texture = np.kron(texture, np.ones((64, 64, 1), np.uint8))
     take, _ = scenes.make_take(tmp_path, [WALL], scenes.rig(1))
     request = write.MapRequest(size)
-    take.maps.begin(request, [1], take.geometry_path, False, False)
+    take.maps.begin(request)
     write.write_tile(take.maps, request, 1, None, texture, texture[..., 0])
     with Image.open(take.proxy_path(1)) as proxy, Image.open(take.maps.coverage(1)) as coverage:
         assert proxy.size == coverage.size == (PROXY, PROXY) and take.proxy_path(1).parent.name == "texture_2k"
@@ -414,6 +414,18 @@ def test_a_disk_too_small_for_the_sequence_is_told_before_the_first_frame(tmp_pa
         bake_take(take, capture, 1024)
     assert not (take.folder / "texture").exists()
     assert bake_take(take, capture, 64) == list(range(1, 13))
+
+
+def test_a_disk_too_small_for_larger_maps_keeps_the_smaller_ones(tmp_path, monkeypatch):
+    take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(1), (1, 2))
+    bake_take(take, capture, 32)
+    before = {p: p.read_bytes() for p in take.folder.rglob("*") if p.is_file()}
+    usage = write.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage._replace(free=10000))
+    with pytest.raises(StorageError, match=r"frame\(s\), 1024 texels"):
+        bake_take(take, capture, 1024, overwrite=True)
+    assert {p: p.read_bytes() for p in take.folder.rglob("*") if p.is_file()} == before
+    assert bake_take(take, capture, 32, overwrite=True) == [1, 2]  # what is replaced makes room
 
 
 @pytest.mark.parametrize("name", FORMATS)

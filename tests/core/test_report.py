@@ -135,6 +135,6 @@ def test_a_take_with_maps_as_exr_wears_them_and_one_of_several_tiles_goes_withou
     write_report(tmp_path / "exr.html", take, capture)
     assert "64 × 64" in (tmp_path / "exr.html").read_text("utf-8")
     tiles = replace(take.maps.request, tiles=(1001, 1002))
-    take.maps.begin(tiles, [1], take.geometry_path, False, True)
+    take.maps.begin(tiles)
     write_report(tmp_path / "tiles.html", take, capture)
     assert "64 × 64" not in (tmp_path / "tiles.html").read_text("utf-8")

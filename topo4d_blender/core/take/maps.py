@@ -95,35 +95,39 @@ class Maps:
         request, lines = self.request, self._lines()
         return [frame for frame in self._there(request) if self._is_whole(frame, request, lines.get(frame))]
 
-    def begin(
+    def choose(
         self, request: MapRequest, frames: Iterable[int], geometry: Callable[[int], Path], resume: bool, overwrite: bool
     ) -> list[int]:
-        """Write texture.json and return those of `frames` that are to be baked, ascending.
+        """Those of `frames` that are to be baked, ascending; nothing is changed yet.
 
         With `resume`, maps that are whole and show the geometry as it is stay; with `overwrite` none does. Raises
         RequestError if there are maps and neither is given, or if they were baked otherwise and not all of them would
-        be replaced; StorageError if the folder cannot be written.
+        be replaced.
         """
         frames, before = sorted(set(frames)), self.request
         there = self._there(before)
         if there and before != request:
             self._refuse_mixture(before, request, sorted(set(there) - set(frames)), overwrite)
-            self._remove(there, before)
         elif there and not (resume or overwrite) and (clash := sorted(set(there) & set(frames))):
             raise RequestError(
                 f"{self.folder} has maps of frame {frames_text(clash)} already; add --resume to keep them or "
                 "--overwrite to bake them anew.",
                 hint=_AGAIN,
             )
-        for name in _FOLDERS:
-            sweep(self.folder / name)
-        if before != request:
-            document = {"format_version": _FORMAT, **asdict(request)}
-            atomic_write(self.folder / "texture.json", lambda file: file.write(json.dumps(document, indent=1).encode()))
         if overwrite or not resume:
             return frames
         lines, current = self._lines(), set(self.whole())
         return [f for f in frames if f not in current or not self._is_current(f, request, lines.get(f), geometry(f))]
+
+    def begin(self, request: MapRequest) -> None:
+        """Say in texture.json how maps are baked from now on; those baked otherwise go. Raises StorageError."""
+        before = self.request
+        if before != request:
+            self._remove(self._there(before))
+            document = {"format_version": _FORMAT, **asdict(request)}
+            atomic_write(self.folder / "texture.json", lambda file: file.write(json.dumps(document, indent=1).encode()))
+        for name in _FOLDERS:
+            sweep(self.folder / name)
 
     def record(self, frame: int, geometry: Path, metrics: dict) -> None:
         """Say in texture.jsonl that the map of `frame` is whole. Raises StorageError."""
@@ -137,6 +141,11 @@ class Maps:
     def bytes_of(self, frames: Iterable[int]) -> int:
         """How much room the files of `frames` take now."""
         return sum(p.stat().st_size for p in self._files(set(frames)))
+
+    def bytes_to_go(self, request: MapRequest) -> int:
+        """How much room `begin` will make: that of the maps baked otherwise."""
+        before = self.request
+        return 0 if before == request else self.bytes_of(self._there(before))
 
     def _place(self, folder: str, frame: int, tile: int | None, suffix: str) -> Path:
         return self.folder / folder / f"{frame:06d}{'' if tile is None else f'.{tile}'}{suffix}"
@@ -191,7 +200,7 @@ class Maps:
                 hint="Empty the field of the frames, or delete the take's folder texture.",
             )
 
-    def _remove(self, frames: list[int], request: MapRequest | None) -> None:
+    def _remove(self, frames: list[int]) -> None:
         """Take the maps of `frames` off the disk, masters first: what is left of a killed removal is no map."""
         for path in self._files(set(frames)):
             try:

@@ -70,10 +70,11 @@ def bake_take(
         base_texture=None if base is None else str(base.path.absolute()),
         tiles=tiles,
     )
-    waiting = take.maps.begin(request, with_plates, take.geometry_path, resume, overwrite)
+    waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
     if not waiting:
         return []
     require_room(take.maps, request, waiting)
+    take.maps.begin(request)
     for sentence in layout.warnings:
         progress.warning(sentence)
     return _Bake(take, capture, request, layout, base, progress).run(waiting)

@@ -30,16 +30,18 @@ def write_tile(maps: Maps, request: MapRequest, frame: int, tile: int | None, te
 def require_room(maps: Maps, request: MapRequest, frames: list[int]) -> None:
     """Raise StorageError unless the take's disk has room for the maps of `frames`.
 
-    What lies there of them is replaced one file after the other, so it counts as room but for the largest.
+    Maps that will go before, because they were baked otherwise, count as room. Others are replaced one file after the
+    other, so they count but for one.
     """
     tiles = len(request.tiles or (None,))
     small = min(request.resolution, PROXY) ** 2
     a_map = request.resolution**2 * format_of(request.format).bytes_a_texel + small * _COVERAGE_BYTES
     a_map += 0 if request.small else small * _PROXY_BYTES
     need = int(a_map * tiles * len(frames))
-    if there := maps.bytes_of(frames):
+    to_go = maps.bytes_to_go(request)
+    if not to_go and (there := maps.bytes_of(frames)):
         need = max(need - there, 0) + int(a_map)
-    free = shutil.disk_usage(maps.folder).free
+    free = shutil.disk_usage(maps.folder).free + to_go
     if need > free:
         raise StorageError(
             f"The maps of {len(frames)} frame(s), {request.resolution} texels as {request.format}, need about "
