@@ -90,12 +90,14 @@ def test_equations_are_those_of_the_slow_twin():
     points = patch.dense.at_points(vertices)
     sizes = point_sizes(points, patch.dense.triangles())
     flat = np.zeros((len(at), 3), np.float32)
+    shift = np.column_stack([vertices[:, 0], 0.5 * vertices[:, 1]])  # px, differs from point to point
     for k, camera in enumerate(cameras):
         rows = camera_rows(
             views.projections[k], views.crop(k), views.codes_of(k), views.depth_range[k], views.tolerance, vertices,
-            patch.triangles, scores[:, k], scores.max(axis=1), np.array([1.0, 2.0, 0.5]), flat + 7, points, sizes,
+            patch.triangles, scores[:, k], scores.max(axis=1), np.array([1.0, 2.0, 0.5]), flat + 7, shift,
+            points, patch.dense.at_points(shift), sizes,
         )  # fmt: skip
-        slow = slow_weights(camera, points, sizes)
+        slow = slow_weights(camera, points, sizes, points[:, :2] * [1, 0.5])
         plate = np.rint(scenes.film(camera, [WALL])).clip(0, 255)
         dense = rows.weights.toarray()
         assert len(dense) > 50
@@ -108,18 +110,18 @@ def test_equations_are_those_of_the_slow_twin():
         assert (rows.trust > 0.05).all() and (rows.trust <= 1).all()
 
 
-def slow_weights(camera, points, sizes):
+def slow_weights(camera, points, sizes, shifts):
     """Footprint of every point in every pixel [pixels, points], one by one, by finite differences of the camera."""
     pixels = np.stack(np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5), axis=-1).reshape(
         -1, 2
     )
     out = np.zeros((len(pixels), len(points)))
-    for i, (p, s) in enumerate(zip(points, sizes, strict=True)):
+    for i, (p, s, shift) in enumerate(zip(points, sizes, shifts, strict=True)):
         centre = camera.project(p[None])[0][0]
         step = 1e-5
         jacobian = np.stack([(camera.project((p + step * e)[None])[0][0] - centre) / step for e in np.eye(3)], axis=1)
         inverse = np.linalg.inv(s**2 * jacobian @ jacobian.T + _PIXEL * np.eye(2))
-        off = pixels - centre
+        off = pixels - centre - shift
         weight = np.exp(-0.5 * np.einsum("pi,ij,pj->p", off, inverse, off))
         out[:, i] = np.where(weight >= 1 / 255, weight, 0)
     return out / np.maximum(out.sum(axis=1, keepdims=True), 1e-12)

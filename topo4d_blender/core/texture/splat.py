@@ -85,7 +85,8 @@ def solve_patch(patch: Patch, canvas: Canvas, solved: Solved) -> Array:
     for k in np.flatnonzero(views.present & (scores > 0).any(axis=0)):
         found = camera_rows(
             views.projections[k], views.crop(k), views.codes_of(k), views.depth_range[k], views.tolerance, vertices,
-            patch.triangles[~ignored], scores[:, k], best, colours.gains[k], colours.corrections[k, at], points, sizes,
+            patch.triangles[~ignored], scores[:, k], best, colours.gains[k], colours.corrections[k, at],
+            solved.shifts[k, at], points, patch.dense.at_points(solved.shifts[k, at]), sizes,
         )  # fmt: skip
         if found is not None:
             rows.append(found)

@@ -46,7 +46,9 @@ def camera_rows(
     best: Array,  # [v] float32: the best camera's
     gain: Array,  # [3]
     correction: Array,  # [v, 3], added after the gain
+    shift: Array,  # [v, 2], px: where the plate shows a vertex beside where it projects (align.py)
     points: Array,  # [n, 3]
+    point_shift: Array,  # [n, 2]: the same of the points
     sizes: Array,  # [n]
 ) -> Rows | None:
     """The equations of one camera, None if it has none."""
@@ -55,7 +57,7 @@ def camera_rows(
     homogeneous = vertices @ projection[:, :3].T + projection[:, 3]
     if not (homogeneous[:, 2] > 0).all():
         return None
-    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
+    pixels = homogeneous[:, :2] / homogeneous[:, 2:] + shift
     height, width = codes.shape
     left, top = np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)).astype(int)
     right, bottom = np.clip(np.ceil(pixels.max(axis=0)), 0, (width, height)).astype(int)
@@ -71,7 +73,7 @@ def camera_rows(
     )  # fmt: skip
     if len(trust) == 0:
         return None
-    centres, conics, reaches = _project(points, sizes, projection, corner)
+    centres, conics, reaches = _project(points, sizes, projection, point_shift - corner)
     most = _count_reached(centres, reaches, row_of)
     rows, columns = np.empty(most, np.int32), np.empty(most, np.int32)
     values, cover = np.empty(most, np.float32), np.zeros(len(trust), np.float32)
@@ -83,8 +85,8 @@ def camera_rows(
     return Rows(weights[keep], colours[keep], trust[keep]) if len(keep) else None
 
 
-def _project(points: Array, sizes: Array, projection: Array, corner: tuple[int, int]) -> tuple[Array, ...]:
-    """Centres [n, 2], conics [n, 3] and half widths of the boxes [n, 2].
+def _project(points: Array, sizes: Array, projection: Array, shift: Array) -> tuple[Array, ...]:
+    """Centres [n, 2] with `shift` [n, 2] added, conics [n, 3] and half widths of the boxes [n, 2].
 
     The covariance of an isotropic Gaussian in the picture is its variance times J J' (EWA splatting), and a pixel.
     """
@@ -96,7 +98,7 @@ def _project(points: Array, sizes: Array, projection: Array, corner: tuple[int, 
     xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
     conics = np.stack([yy, -xy, xx], axis=1) / (xx * yy - xy * xy)[:, None]
     reaches = np.sqrt(-2 * np.log(LEAST_ALPHA) * np.stack([xx, yy], axis=1))
-    return centres - corner, conics, reaches
+    return centres + shift, conics, reaches
 
 
 @nb.njit(cache=True, nogil=True)
