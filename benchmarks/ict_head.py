@@ -108,10 +108,11 @@ def shut(head: Head, blink: str) -> float:
     return float((opening / -closed[moving, 1]).mean())
 
 
-def lids_over_eyeballs(head: Head, shapes: Array, gap: float = 0.3) -> Array:
+def lids_over_eyeballs(head: Head, shapes: Array, gap: float = 0.1, ease: float = 0.6) -> Array:
     """Shapes [F, W, 3] whose lids slide over the eyeballs: what lies within `gap` mm of one, or in it, is pushed out.
 
-    A blend shape takes a lid straight from open to shut, which is through the eyeball.
+    A blend shape takes a lid straight from open to shut, which is through the eyeball. The push eases in over a few
+    times `ease` mm, so that what lay deeper still does: a lid pressed flat would fold its rim.
     """
     shapes = shapes.copy()
     for side in EYES:
@@ -122,8 +123,9 @@ def lids_over_eyeballs(head: Head, shapes: Array, gap: float = 0.3) -> Array:
             radius = np.linalg.norm(ball, axis=1)
             offset = shape[:FACE] - middle
             distance = np.linalg.norm(offset, axis=1)
-            near = np.flatnonzero((distance < radius.max() + gap) & (offset[:, 2] > 0.0))
+            near = np.flatnonzero((distance < radius.max() + gap + 8.0 * ease) & (offset[:, 2] > 0.0))
             outward = offset[near] / distance[near, None]
             there = radius[cKDTree(ball / radius[:, None]).query(outward)[1]] + gap
-            shape[near] = middle + outward * np.maximum(distance[near], there)[:, None]
+            eased = there + ease * np.logaddexp(0.0, (distance[near] - there) / ease)
+            shape[near] = middle + outward * eased[:, None]
     return shapes

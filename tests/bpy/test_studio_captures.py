@@ -105,7 +105,7 @@ def test_without_the_heads_what_needs_them_is_left_out_in_a_sentence(tmp_path, c
 
 
 def test_lids_slide_over_the_eyeball_and_the_rest_stays(monkeypatch):
-    """A sheet that cuts through a ball of 12 mm is lifted off it, and no farther than it must."""
+    """A sheet that cuts through a ball of 12 mm is lifted off it, what was deeper stays deeper, what is far stays."""
     azimuth, polar = np.meshgrid(np.linspace(0, 2 * np.pi, 61), np.linspace(0, np.pi, 41))
     ball = 12.0 * np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=2)
     x, y = np.meshgrid(np.linspace(-20, 20, 41), np.linspace(-20, 20, 41))
@@ -118,6 +118,13 @@ def test_lids_slide_over_the_eyeball_and_the_rest_stays(monkeypatch):
     head = ict_head.Head(points, {}, mesh, mesh, np.arange(len(sheet), len(points)), material, np.arange(68), 0)
     lifted = ict_head.lids_over_eyeballs(head, points[None], gap=0.5)[0]
     distance, before = np.linalg.norm(lifted[: len(sheet)], axis=1), np.linalg.norm(sheet, axis=1)
-    assert distance.min() > 12.49 and (before < 12.0).any()
-    assert np.allclose(distance, np.maximum(before, 12.5), atol=1e-6)
+    assert (before < 12.0).any() and distance.min() > 12.5
+    assert np.allclose(lifted[: len(sheet)] / distance[:, None], sheet / before[:, None])  # straight outwards
+    order = np.argsort(before, kind="stable")
+    assert (np.diff(distance[order]) > -1e-9).all() and np.ptp(distance[before < 12.0]) > 0.0
+    far = before > 16.0
+    assert (
+        np.abs(distance - before)[far].max() < 0.02
+        and (lifted[: len(sheet)][before > 20.0] == sheet[before > 20.0]).all()
+    )
     assert (lifted[len(sheet) :] == points[len(sheet) :]).all()
