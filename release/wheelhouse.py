@@ -29,8 +29,7 @@ GSPLAT = "gsplat==1.5.3"  # its wheel in the index compiles at first use; only a
 _UV_PLATFORM = {"linux-x64": "x86_64-manylinux_2_28", "windows-x64": "windows", "macos-arm64": "aarch64-apple-darwin"}
 _MACOS = "14.0"  # the oldest that torch's wheels are made for
 _TAGS = {
-    "linux-x64": [f"manylinux_2_{n}_x86_64" for n in (28, 27, 24, 17, 12, 5)]
-    + ["manylinux2014_x86_64", "linux_x86_64"],
+    "linux-x64": [f"manylinux_2_{n}_x86_64" for n in range(28, 4, -1)] + ["manylinux2014_x86_64", "linux_x86_64"],
     "windows-x64": ["win_amd64"],
     "macos-arm64": ["macosx_14_0_arm64", "macosx_14_0_universal2"],
 }

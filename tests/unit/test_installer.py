@@ -218,7 +218,24 @@ def test_an_installer_that_dies_is_noticed(tmp_path):
     while installation.job and time.monotonic() < end:
         installation.step()
         time.sleep(0.01)
-    assert "stopped unexpectedly" in installation.failure and "install.log" in installation.failure
+    assert (
+        "stopped unexpectedly: it left no word (see" in installation.failure and "install.log" in installation.failure
+    )
+
+
+def test_a_python_that_is_too_old_says_so(tmp_path):
+    """A stand-in that only claims to be old: what is chosen by mistake may be as old as it likes."""
+    old = tmp_path / "python3.9"
+    claim = "import sys, runpy; sys.version_info = (3, 9, 1, 'final', 0); sys.argv = sys.argv[-3:]; "
+    run_it = "runpy.run_path(sys.argv[0], run_name='__main__')"
+    old.write_text(f'#!/bin/sh\nexec \'{sys.executable}\' -c "{claim}{run_it}" "$@"\n')
+    old.chmod(0o755)
+    installation = Installation()
+    installation.start(Interpreter(str(old)), {"job": "check", "packages": ""}, tmp_path / "install.log")
+    while installation.job:
+        installation.step()
+        time.sleep(0.01)
+    assert "This Python is 3.9 and the engine needs 3.11 or newer" in installation.failure
 
 
 def test_the_installer_ends_with_its_blender(job, tmp_path):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ..core import protocol
-from .interpreter import LAUNCHER, Interpreter, clean_environment
+from .interpreter import LAUNCHER, Interpreter, clean_environment, last_words
 
 HELLO_S = 120.0  # importing the numerical packages from a cold network disk
 SILENCE_S = 15 * protocol.HEARTBEAT_S
@@ -148,9 +148,9 @@ class Engine:
             if self._cancelled:
                 self._fail("The engine was stopped; every finished frame is kept.")
             elif self.hello is None:
-                self._fail(f"The engine did not start: {self._last_words()}")
+                self._fail(f"The engine did not start: {last_words(self.log)}")
             else:
-                self._fail(f"The engine stopped unexpectedly: {self._last_words()} Every finished frame is kept.")
+                self._fail(f"The engine stopped unexpectedly: {last_words(self.log)} Every finished frame is kept.")
         elif self._cancelled and now - self._cancelled > TERMINATE_S + KILL_S:
             self._process.kill()
         elif self._cancelled and now - self._cancelled > TERMINATE_S:
@@ -162,12 +162,3 @@ class Engine:
     def _fail(self, sentence: str) -> None:
         self.failure = sentence
         self.close()
-
-    def _last_words(self) -> str:
-        """The last line of the log, which in Python is what went wrong."""
-        try:
-            lines = self.log.read_text("utf-8", "replace").split("\n")
-        except OSError:
-            lines = []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")
-        return f"{last.rstrip('.')} (see {self.log})."

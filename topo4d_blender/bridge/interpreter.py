@@ -35,3 +35,13 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "__PYVENV", "QT_")) and name not in _SCRUBBED
     }
+
+
+def last_words(log: Path) -> str:
+    """The last line that a process left in its log, which in Python is what went wrong, and where the rest is."""
+    try:
+        lines = log.read_text("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")
+    return f"{last.rstrip('.')} (see {log})."

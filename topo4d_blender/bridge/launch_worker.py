@@ -17,6 +17,9 @@ from pathlib import Path
 
 def main() -> None:
     """Load the package and hand over to `core.worker.main`, or to what --run names."""
+    major, minor = sys.version_info[:2]
+    if (major, minor) < (3, 11):  # whatever a person chose
+        sys.exit(f"This Python is {major}.{minor} and the engine needs 3.11 or newer: choose another.")
     words, module = sys.argv[1:], "core.worker"
     package = load_package(Path(__file__).absolute().parents[1])
     if words[:1] == ["--packages"]:

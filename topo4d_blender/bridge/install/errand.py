@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...core import protocol
-from ..interpreter import Interpreter, clean_environment
+from ..interpreter import Interpreter, clean_environment, last_words
 from . import engines
 
 KILL_S = 10.0  # after a cancel that was not obeyed
@@ -118,7 +118,7 @@ class Installation:
 
     def _hear(self, message: dict | None) -> None:
         if message is None:  # the process is gone, and its last word was not said
-            self._end(_STOPPED if self.cancelling else f"The installer stopped unexpectedly; see {self.log}.")
+            self._end(_STOPPED if self.cancelling else f"The installer stopped unexpectedly: {last_words(self.log)}")
         elif message["event"] == "stage":
             self.stage, self.total, self.done = str(message["name"]), int(message["total"]), 0
         elif message["event"] == "progress":
