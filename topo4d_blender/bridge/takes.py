@@ -29,7 +29,7 @@ def textured_frames(folder: Path) -> list[int]:
 def texture_folder(folder: Path) -> Path:
     """The proxies, or the masters where a bake was too small to need proxies."""
     proxies = folder / "texture_2k"
-    return proxies if proxies.is_dir() else folder / "texture"
+    return proxies if _numbers(proxies, "png") else folder / "texture"  # an empty one may be left behind
 
 
 def read_geometry(folder: Path, frame: int) -> Array:
