@@ -24,6 +24,7 @@ from ..files import atomic_file, atomic_write
 Array = np.ndarray
 JPEG_QUALITY = 95
 _REC_709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue and white
+_ROWS = 256  # of a map are taken to light at once
 _AFTER_HEADER = 33  # where a PNG's first chunk ends: 8 bytes of signature, 25 of IHDR
 
 
@@ -82,7 +83,10 @@ def _write_tiff(path: Path, texels: Array) -> None:
 def _write_exr(path: Path, texels: Array) -> None:
     import OpenEXR
 
-    light = srgb_to_linear(np.arange(65536) / 65535).astype(np.float16)[texels]
+    table = srgb_to_linear(np.arange(65536) / 65535).astype(np.float16)
+    light = np.empty(texels.shape, np.float16)
+    for row in range(0, len(texels), _ROWS):  # looking up makes indices of 8 bytes
+        light[row : row + _ROWS] = table[texels[row : row + _ROWS]]
     header = {
         "compression": OpenEXR.PIZ_COMPRESSION,  # the smallest and fastest of the lossless ones for grain
         "type": OpenEXR.scanlineimage,
