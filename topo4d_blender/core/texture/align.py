@@ -23,14 +23,14 @@ from .views import Views
 Array = np.ndarray
 WINDOW_RINGS = 4  # of the mesh: one vertex alone knows too little
 _WINDOW = 8.0  # vertices that are averaged so, effectively
-_LEVELS = ((3.0, 3), (1.2, 3))  # the finer bound of the band, px sigma, and steps there; coarse first
+_LEVELS = ((3.0, 2), (1.2, 2))  # the finer bound of the band, px sigma, and steps there; coarse first
 _BAND = 3.0  # the band's coarser bound over its finer one
 _EDGE_PX = 12.0  # px an edge at which plates are compared: larger plates are shrunk
 _SHIFT_PX = 0.3  # how far a plate is expected to be off (the prior's deviation), px
 _MOST_EDGES = 0.25  # and the most that is believed, in edge lengths
 _SCALE = 32.0  # steps of the bands' integers in one of 255 levels
 _OUTLIER = 3.0  # deviations of the noise: a residual so large counts half
-_SAMPLE_PX = 1.4  # spacing of samples on the surface, px of the best view
+_SPACING = 1.2  # of samples on the surface, in sigmas of the band, px of the best view
 _MOST_SAMPLES = 8  # along an edge
 _CELLS = 6  # what is summed up: g g' (3), g r (2), weight
 
@@ -75,7 +75,7 @@ def align(
             sums, powers = _compare(
                 vertices, surface.triangles, ignored, order, scores, shifts, bands, starts, sizes, float(shrink),
                 views.boxes, views.projections, views.starts, views.depth_range, views.tolerance, views.codes,
-                np.float32(0 if step == 0 else 1 / (_OUTLIER**2 * sigma2)),
+                np.float32(0 if step == 0 else 1 / (_OUTLIER**2 * sigma2)), _SPACING * sigma,
             )  # fmt: skip
             total, square, spread = powers.sum(axis=0)
             noise = float(spread / max(total, 1))
@@ -85,7 +85,7 @@ def align(
             for _ in range(WINDOW_RINGS):
                 cells = surface.average @ cells
             # Samples nearer than the band is wide say the same twice (the area of its autocorrelation, 4 pi sigma^2).
-            alike = max(1.0, 4 * np.pi * (sigma / _SAMPLE_PX) ** 2)
+            alike = max(1.0, 4 * np.pi / _SPACING**2)
             prior = alike * sigma2 / (_SHIFT_PX / shrink) ** 2 / _WINDOW
             _step(shifts, cells.reshape(len(vertices), count, _CELLS), prior, shrink, most)
     return Alignment(shifts, detail, noise)
@@ -150,7 +150,7 @@ def _look(bands, start, width, height, u, v, out):
 @nb.njit(parallel=True, cache=True)
 def _compare(
     vertices, triangles, ignored, order, scores, shifts, bands, band_starts, sizes, shrink,
-    boxes, projections, starts, depth_range, tolerance, codes, robust,
+    boxes, projections, starts, depth_range, tolerance, codes, robust, spacing,
 ):  # fmt: skip
     """Sums over the samples of every triangle for each of its views [T, C, _CELLS], and powers [T, 3]."""
     count = order.shape[1]
@@ -169,7 +169,7 @@ def _compare(
         if za <= 0 or zb <= 0 or zc <= 0:
             continue
         area = abs((ua - uc) * (vb - vc) - (ub - uc) * (va - vc)) / (2 * shrink * shrink)
-        n = min(max(int(np.ceil(np.sqrt(area) / _SAMPLE_PX)), 1), _MOST_SAMPLES)
+        n = min(max(int(np.ceil(np.sqrt(area) / spacing)), 1), _MOST_SAMPLES)
         for sample in range(n * n):
             # The n^2 small triangles: row by row, those that point up and, between them, those that point down.
             i = sample // n

@@ -21,6 +21,7 @@ from .formats import format_of
 from .frame import BANDS, Canvas, Plate, Solved, paint, solve_frame
 from .layout import FIRST, Layout, lay_out
 from .plates import READERS, Plates
+from .reference import Reference, before, read_reference, write_reference
 from .splat import count_patches, paint_splat
 from .uv import EMPTY, map_uv, overlap_warning
 from .write import require_room, write_tile
@@ -91,6 +92,7 @@ class _Bake:
         self.tiles = request.tiles or (None,)
         self.capture = capture
         self.cameras = [camera.undistorted() for camera in capture.cameras]
+        self.reference = read_reference(take.folder)
         self.canvas: Canvas | None = None
         self.canvas_tile: int | None = None
         a_tile = BANDS + (count_patches(take.template) if request.method == "splat" else 0)
@@ -126,9 +128,14 @@ class _Bake:
         begun, seen, texels = time.perf_counter(), 0, 0
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
         vertices = self.take.read_geometry(frame)
-        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step)
+        names = self.request.cameras
+        held_to = before(self.reference, frame, names, len(self.canvas.triangles))
+        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to)
         if solved is None:
             return False
+        if held_to is None:
+            self.reference = Reference.of(solved, frame, names)
+            write_reference(self.take.folder, self.reference)
         for tile in self.tiles:
             self._to_tile(tile)
             texture, coverage = self._paint(solved, tile)

@@ -1,7 +1,7 @@
 """One colour for the surface out of cameras that disagree: gains a camera, then low frequencies shared by all.
 
 Three steps over the samples of a `Survey`:
-1. a gain per camera and channel, so that samples seen by several cameras agree (robust least squares of logarithms);
+1. a gain and an offset per camera and channel, so that samples seen by several cameras agree (gains.py);
 2. the shared colour of a sample: a robust mean of all its views, broadly weighted;
 3. per camera and vertex what is missing from its view to the shared colour, smoothed on the mesh: added to the plate,
    it leaves the plate's fine detail and replaces its low frequencies (gloss, shading, the rest of the gain), so that
@@ -17,73 +17,45 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg
 
+from .gains import solve_gains
 from .survey import SAMPLES, Surface, Survey
 
 Array = np.ndarray
 SMOOTHING_RINGS = 2  # how far, in rings, low frequencies are taken from all views
-_OUTLIER_LOG = 0.1  # a sample this far from the others (10 percent) counts half in the gains
-_OUTLIER = 10.0  # the same for the shared colour, of 255
-_GAIN_SAMPLES = 20000
-_PRIOR = 0.01  # pull of a gain towards 1, in shares of the mean camera's own weight
+_OUTLIER = 10.0  # levels, of 255: a view so far from the others counts half in the shared colour
 
 
 @dataclass(frozen=True)
 class Colours:
     """What turns plates into texture."""
 
-    gains: Array  # [K, 3] float32; a plate is multiplied by it. Their geometric mean over the cameras is 1
-    corrections: Array  # [K, V, 3] float32, added then, 0..255
+    gains: Array  # [K, 3] float32; a plate is multiplied by it. In a first frame their geometric mean is 1
+    corrections: Array  # [K, V, 3] float32, added then, 0..255: the camera's offset, and what its view lacks
     shared: Array  # [V, 3] float32: the low frequencies; filled smoothly where no camera looks
+    samples: Array  # [N, 3] float32: the same at the survey's samples, not smoothed; NaN where no camera looks
 
 
-def solve_colours(survey: Survey, surface: Surface, ignored: Array) -> Colours:
-    """Gains, corrections and shared colour of one frame; nothing is learnt from triangles `ignored` [T] bool."""
+def solve_colours(survey: Survey, surface: Surface, ignored: Array, reference: Colours | None = None) -> Colours:
+    """Gains, corrections and shared colour of one frame; nothing is learnt from triangles `ignored` [T] bool.
+
+    With `reference`, the cameras are balanced so that the surface keeps the colours it has there.
+    """
     weights = survey.weights * ~np.repeat(ignored, len(SAMPLES))[:, None]
-    gains = solve_gains(survey.colours, weights)
-    balanced = survey.colours * gains
+    if reference is None:
+        gains, offsets = solve_gains(survey.colours, weights)
+    else:
+        gains, offsets = solve_gains(survey.colours, weights, reference.samples, reference.gains)
+    balanced = survey.colours * gains + offsets
     mean = np.empty((len(balanced), 3), np.float32)
     _robust_mean(balanced, weights, mean)
     seen = weights > 0
     missing = (mean[:, None] - balanced) * seen[..., None]
-    corrections = _smooth_on_mesh(missing, seen, surface)
+    corrections = _smooth_on_mesh(missing, seen, surface) + offsets[:, None]
     known = seen.any(axis=1).astype(np.float32)
     amount = surface.gather @ known
     shared = (surface.gather @ (mean * known[:, None])) / np.maximum(amount, 1e-6)[:, None]
-    return Colours(gains, corrections, _fill(shared, amount > 1e-3, surface.average))
-
-
-def solve_gains(colours: Array, weights: Array) -> Array:
-    """Gain per camera and channel that makes `colours` [N, K, 3] agree where `weights` [N, K] are positive.
-
-    Minimises sum_nk w_nk rho(log I_nk + a_k - c_n) over a and c; c is eliminated, a solved exactly (K unknowns a
-    channel) and rho (Cauchy) handled by reweighting. A camera that shares no sample with others keeps gain 1.
-    Returns [K, 3] float32.
-    """
-    step = -(-len(colours) // _GAIN_SAMPLES)
-    colours, weights = colours[::step], weights[::step]
-    count = colours.shape[1]
-    gains = np.ones((count, 3), np.float32)
-    for channel in range(3):
-        value = colours[..., channel]
-        base = np.where((value > 8) & (value < 250), weights, 0).astype(np.float64)
-        base[(base > 0).sum(axis=1) < 2] = 0
-        if not base.any():
-            continue
-        logs = np.log(np.maximum(value, 1.0)).astype(np.float64)
-        w, a = base, np.zeros(count)
-        for _ in range(8):
-            total = np.maximum(w.sum(axis=1, keepdims=True), 1e-12)
-            centre = (w * logs).sum(axis=1, keepdims=True) / total
-            matrix = np.diag(w.sum(axis=0)) - (w / total).T @ w
-            scale = w.sum() / count
-            matrix += scale * (_PRIOR * np.eye(count) + 1.0 / count)  # the gauge: gains of mean 1
-            a = np.linalg.solve(matrix, (w * (centre - logs)).sum(axis=0))
-            adjusted = logs + a
-            centre = (w * adjusted).sum(axis=1, keepdims=True) / total
-            w = base / (1 + ((adjusted - centre) / _OUTLIER_LOG) ** 2)
-        used = base.any(axis=0)
-        gains[used, channel] = np.exp(a[used] - a[used].mean())
-    return gains
+    samples = np.where(known[:, None] > 0, mean, np.float32(np.nan))
+    return Colours(gains, corrections, _fill(shared, amount > 1e-3, surface.average), samples)
 
 
 @nb.njit(parallel=True, cache=True)

@@ -79,9 +79,17 @@ def bake_frame(
 
 
 def solve_frame(
-    canvas: Canvas, vertices: Array, cameras: list[Camera], plates: Iterable[Plate], step: Callable[[], None]
+    canvas: Canvas,
+    vertices: Array,
+    cameras: list[Camera],
+    plates: Iterable[Plate],
+    step: Callable[[], None],
+    before: tuple[Colours, Choice] | None = None,
 ) -> Solved | None:
-    """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`."""
+    """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`.
+
+    `before` is what the take's first textured frame was solved to: this one keeps to its colours (reference.py).
+    """
     vertices = np.asarray(vertices, np.float64)
     edge = edge_length(vertices, canvas.edges)
     views = frame_views(cameras, vertices, edge)
@@ -92,11 +100,11 @@ def solve_frame(
     if not views.present.any():
         return None
     found = survey(views, vertices, canvas.surface, edge)
-    colours = solve_colours(found, canvas.surface, canvas.ignored)
+    colours = solve_colours(found, canvas.surface, canvas.ignored, before and before[0])
     scores = found.scores(PREFERENCE)
     order = rank_views(scores, views.present, canvas.triangles)
     aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
-    choice = Choice.of(aligned.detail, aligned.noise)
+    choice = before[1] if before else Choice.of(aligned.detail, aligned.noise)
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
     step()

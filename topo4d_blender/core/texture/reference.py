@@ -1,0 +1,82 @@
+"""The first textured frame, kept in the take: what the colours of every later frame are held to.
+
+Later frames are solved against it whether they are baked in the same run, resumed, or asked for another day. It is made
+anew when its own frame is baked again, or when the cameras are others.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import atomic_write
+from .colour import Colours
+from .frame import Solved
+from .plan import Choice
+from .survey import SAMPLES
+
+Array = np.ndarray
+NAME = "texture_reference.npz"
+_FORMAT = 1
+_NOT_KEPT = np.zeros((0, 3), np.float32)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is kept of the first frame."""
+
+    frame: int
+    cameras: tuple[str, ...]
+    colours: Colours  # gains and samples alone
+    choice: Choice
+
+    @classmethod
+    def of(cls, solved: Solved, frame: int, cameras: tuple[str, ...]) -> Reference:
+        """What `solved` leaves to the frames after it."""
+        c = solved.colours
+        kept = Colours(c.gains, _NOT_KEPT, _NOT_KEPT, c.samples)
+        return cls(frame, tuple(cameras), kept, solved.choice)
+
+
+def before(
+    reference: Reference | None, frame: int, cameras: tuple[str, ...], triangles: int
+) -> tuple[Colours, Choice] | None:
+    """What `frame` of `cameras` and a mesh of so many `triangles` is held to; None if it is to be the reference."""
+    if reference is None or reference.frame == frame or reference.cameras != tuple(cameras):
+        return None
+    if len(reference.colours.samples) != triangles * len(SAMPLES):
+        return None
+    return reference.colours, reference.choice
+
+
+def write_reference(folder: Path, reference: Reference) -> None:
+    """Write it into the take's `folder`. Raises StorageError."""
+    c = reference.colours
+    arrays = {
+        "format": np.int64(_FORMAT),
+        "frame": np.int64(reference.frame),
+        "cameras": np.array(reference.cameras, dtype=np.str_),
+        "gains": c.gains,
+        "samples": c.samples,
+        "views": np.int64(reference.choice.views),
+        "power": np.float64(reference.choice.power),
+    }
+    atomic_write(folder / NAME, lambda file: np.savez(file, **arrays))
+
+
+def read_reference(folder: Path) -> Reference | None:
+    """The reference of the take in `folder`; None if there is none that can be read."""
+    try:
+        with np.load(folder / NAME, allow_pickle=False) as a:
+            if int(a["format"]) != _FORMAT:
+                return None
+            colours = Colours(a["gains"], _NOT_KEPT, _NOT_KEPT, a["samples"])
+            names = tuple(str(name) for name in a["cameras"])
+            whole = colours.gains.shape == (len(names), 3) and colours.samples.shape[1:] == (3,)
+            choice = Choice(int(a["views"]), float(a["power"]))
+            return Reference(int(a["frame"]), names, colours, choice) if whole else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
