@@ -7,7 +7,7 @@ import torch
 from track_scenes import grid
 
 from topo4d_blender.core.splat.torch_reference import rotation_matrices
-from topo4d_blender.core.track.paper_image import Target, clean_plate
+from topo4d_blender.core.track.paper_image import Target, blur_by_opencv, blur_by_torch, clean_plate
 from topo4d_blender.core.track.paper_losses import (
     MeshPrior,
     find_hinges,
@@ -177,6 +177,11 @@ def test_gradients_of_the_image_loss_are_finite_differences():
     plate, picture = torch.from_numpy(rng.uniform(0, 1, (2, 13, 12, 3)))
     target = Target.of(plate, torch.zeros_like(plate), np.ones((13, 12), bool))
     assert torch.autograd.gradcheck(lambda p: target.loss(p, 0.8, 0.2), picture.clone().requires_grad_(), eps=1e-7)
+
+
+def test_both_blurs_are_one():
+    picture = torch.from_numpy(np.random.default_rng(2).uniform(size=(19, 23, 9)))
+    assert torch.allclose(blur_by_opencv(picture), blur_by_torch(picture), atol=1e-12)
 
 
 def test_a_plate_that_nothing_of_the_mesh_reaches_is_no_target():

@@ -22,19 +22,27 @@ class _Blur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, pictures: Tensor) -> Tensor:
-        if pictures.device.type == "cpu":
-            planes = np.ascontiguousarray(pictures.detach().numpy())
-            return torch.from_numpy(cv2.sepFilter2D(planes, -1, _WINDOW, _WINDOW, borderType=cv2.BORDER_CONSTANT))
-        window = torch.as_tensor(_WINDOW[:, 0]).to(pictures)
-        planes = pictures.permute(2, 0, 1)[:, None]
-        planes = torch.nn.functional.conv2d(planes, window[None, None, :, None], padding=(5, 0))
-        planes = torch.nn.functional.conv2d(planes, window[None, None, None, :], padding=(0, 5))
-        return planes[:, 0].permute(1, 2, 0)
+        return blur_by_opencv(pictures) if pictures.device.type == "cpu" else blur_by_torch(pictures)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor) -> Tensor:
         return _Blur.apply(gradient)
+
+
+def blur_by_opencv(pictures: Tensor) -> Tensor:
+    """The window's mean, on the CPU.  # [H, W, C]."""
+    planes = np.ascontiguousarray(pictures.detach().numpy())
+    return torch.from_numpy(cv2.sepFilter2D(planes, -1, _WINDOW, _WINDOW, borderType=cv2.BORDER_CONSTANT))
+
+
+def blur_by_torch(pictures: Tensor) -> Tensor:
+    """The window's mean, on any device.  # [H, W, C]."""
+    window = torch.as_tensor(_WINDOW[:, 0]).to(pictures)
+    planes = pictures.permute(2, 0, 1)[:, None]
+    planes = torch.nn.functional.conv2d(planes, window[None, None, :, None], padding=(5, 0))
+    planes = torch.nn.functional.conv2d(planes, window[None, None, None, :], padding=(0, 5))
+    return planes[:, 0].permute(1, 2, 0)
 
 
 @dataclass(frozen=True)
