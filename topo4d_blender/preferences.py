@@ -52,8 +52,8 @@ class TOPO4D_AP_preferences(bpy.types.AddonPreferences):
         ],
     )
     index: StringProperty(
-        name="Package Index",
-        description="Address of a studio's own package index, for downloads; empty: the one that pip is set up for",
+        name="One More Index",
+        description="Address of a package index to look in besides the usual: a studio's, or one with torch for CUDA",
     )
     device: EnumProperty(
         name="Device",

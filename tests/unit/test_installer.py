@@ -16,7 +16,7 @@ from wheelhouses import find_or_make
 
 from release import wheelhouse
 from topo4d_blender.bridge.errors import BridgeError
-from topo4d_blender.bridge.install import engines, pip, setup, wheels
+from topo4d_blender.bridge.install import download, engines, pip, setup, wheels
 from topo4d_blender.bridge.install.errand import Installation
 from topo4d_blender.bridge.interpreter import LAUNCHER, Interpreter
 from topo4d_blender.core import gpus, pins
@@ -277,6 +277,21 @@ def test_a_look_says_how_much_a_download_is_and_the_download_is_that(index, job,
     done = run({"job": "download", "engines": job["engines"], "found": looked, "index": ""}, tmp_path / "install.log")
     assert "its hash differs" in done.failure
     assert [path.name for path in Path(job["engines"]).iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("version", "beside", "build"),
+    [
+        ("2.13.0", [], "cpu"),
+        ("2.13.0+cpu", [], "cpu"),
+        ("2.13.0+cu130", [], "cuda"),
+        ("2.13.0", ["nvidia-nccl"], "cuda"),
+    ],
+)
+def test_which_torch_a_download_brings_is_read_off_its_wheels(version, beside, build):
+    found = [wheels.Wheel(name, "1", "", "", 1) for name in ("numba", *beside)]
+    assert download.build_of(tuple(found[:1])) == "none"
+    assert download.build_of((*found, wheels.Wheel("torch", version, "", "", 1))) == build
 
 
 def test_an_index_without_the_packages_is_a_sentence(index, monkeypatch, tmp_path):

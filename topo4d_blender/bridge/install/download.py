@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .work import Teller
 
 _TIMEOUT_S = 30.0
-_UNPACKED = 4.0  # times the download: what wheels of numerical packages grow to at most
+_UNPACKED = 1.8  # times the download: what wheels grow to at least (CUDA's; numerical packages to 3.5 times)
 
 
 def look(torch: str, index: str, teller: Teller) -> dict:
@@ -38,22 +38,33 @@ def look(torch: str, index: str, teller: Teller) -> dict:
     """
     teller.stage("Asking the package index")
     choice = choose_torch(this_platform(), ask_nvidia())
-    build = choice.torch if torch == "auto" else torch
-    found = [_wheel(item) for item in _resolve(wanted(build), index, teller)]
+    asked = choice.torch if torch == "auto" else torch
+    found = [_wheel(item) for item in _resolve(wanted(asked), index, teller)]
     with ThreadPoolExecutor(8) as pool:
         sizes = list(pool.map(lambda item: _size(item[1]), found))
     wheels = tuple(
         Wheel(**asdict(wheel) | {"size": size or 0})
         for (wheel, _), size in sorted(zip(found, sizes, strict=True), key=lambda pair: pair[0][0].name)
     )
-    house = Wheelhouse(ENGINE, this_platform(), pins.tag(), build, int(_UNPACKED * sum(w.size for w in wheels)), wheels)
+    build = build_of(wheels)
+    least = int(_UNPACKED * sum(wheel.size for wheel in wheels))
+    house = Wheelhouse(ENGINE, this_platform(), pins.tag(), build, least, wheels)
+    without = " The package index has no torch with CUDA for this system." if (asked, build) == ("cuda", "cpu") else ""
     return {
         "size": house.size,
         "unknown": [wheel.name for wheel in wheels if not wheel.size],
         "packages": len(wheels),
-        "why": f"{choice.why} {choice.step}".strip(),
+        "why": f"{choice.why} {choice.step}".strip() + without,
         "house": asdict(house),
     }
+
+
+def build_of(wheels: tuple[Wheel, ...]) -> str:
+    """Which build of torch is among `wheels`: "none", "cpu" or "cuda", by its version or what it brings."""
+    torch = next((wheel for wheel in wheels if wheel.name == "torch"), None)
+    if torch is None:
+        return "none"
+    return "cuda" if "+cu" in torch.version or any(wheel.name.startswith("nvidia-") for wheel in wheels) else "cpu"
 
 
 def install(engines_folder: Path, found: dict, index: str, teller: Teller) -> dict:
@@ -150,7 +161,7 @@ def _fetch(house: Wheelhouse, wheels: Path, index: str, teller: Teller) -> None:
 
 
 def _index(index: str) -> list[str]:
-    return ["--index-url", index] if index else []
+    return ["--extra-index-url", index] if index else []
 
 
 def _unpacked(wheel: Path) -> int:
