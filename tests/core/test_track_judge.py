@@ -79,7 +79,7 @@ def test_a_fold_is_found_where_it_is_and_turning_the_head_over_is_none(judge, fi
 
 def test_a_region_that_slid_is_lost_and_the_rest_is_not(judge, film):
     share = patch(film, 40)
-    wrong = film.truth[2] + 4 * film.pixel * share[:, None] * np.array([0.0, 1.0, 0.0])
+    wrong = film.truth[2] + 8 * film.pixel * share[:, None] * np.array([0.0, 1.0, 0.0])
     verdict = look(judge, film, wrong)
     assert "lost_region" in verdict.flags
     assert (patch(film, 70)[verdict.where["lost_region"]["vertices"]] > 0).all()

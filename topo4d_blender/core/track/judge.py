@@ -20,10 +20,10 @@ from .witness import Witness, ring_mean, vertex_normals
 
 Array = np.ndarray
 NAMED = 8  # so many vertices are named
-FAR = 4.0  # a miss is far above the take's own level beyond so many times that level,
-FAR_PIXELS = 1.0  # and beyond so many pixels of the pictures the witness looks at
-BY_CHANCE = 0.5  # of the miss of unrelated pictures: in the first frame, what comes near that is lost
-REGION = 0.01  # share of the seen surface from which what is lost is called a region
+FAR = 5.5  # a miss is far above the take's own level beyond so many times that level,
+BEYOND_CHANCE = 0.6  # and so many times that of unrelated pictures
+NEAR_CHANCE = 0.8  # of the miss of unrelated pictures: a frame whose level comes so near to it is lost all over
+REGION = 0.015  # share of the seen surface from which what is lost is called a region
 LOST = 0.1  # share from which the whole frame is
 SPIKE = 1.0  # edge lengths that a vertex may move against its neighbours in a frame
 JUMP_DEGREES, JUMP_RADII = 30.0, 0.5  # what no head does in a frame
@@ -122,9 +122,10 @@ class Judge:
         seen = np.isfinite(miss)
         if level is None:
             return 0.0, np.zeros(0, int)
-        limit = max(FAR * float(np.median(levels[-LEVELS:] if len(levels) else level)), FAR_PIXELS * self.witness.pixel)
-        if not len(levels):  # the first frame must not be its own measure
-            limit = min(limit, BY_CHANCE * self.witness.chance)
+        usual = float(np.median(levels[-LEVELS:])) if len(levels) else 0.0
+        chance = self.witness.chance
+        everywhere = level > NEAR_CHANCE * chance and level > 2 * usual  # noise alone would be usual by now
+        limit = 0.0 if everywhere else max(FAR * max(usual, level), BEYOND_CHANCE * chance)
         bad = np.nan_to_num(miss) > limit
         edges = self._edges[bad[self._edges].all(axis=1)]
         links = sp.coo_matrix((np.ones(len(edges)), edges.T), shape=(len(miss), len(miss)))

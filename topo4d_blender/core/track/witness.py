@@ -24,6 +24,7 @@ SOFT = 1.0  # pixels of those: sigma of their blur
 FACING = 0.25  # least cosine between a vertex's normal and the way to the camera
 GAIN_STEP = 4  # one vertex in so many tells a camera's gain
 REACH = 3  # rings of neighbours over which light is told from misplacement, and a vertex is judged
+PLAIN = 1.0  # of the usual slope: where the skin is plainer than that, colours say little about places
 BLANK = 0.1  # a plate with less than this share of its reference's contrast shows nothing
 THUMBNAIL = 32  # pixels: the longer side at which contrast is measured, without the noise of sensors
 
@@ -88,7 +89,7 @@ class Witness:
         seen = weight.any(axis=1)
         if seen.any():
             error, slope, views = sums[seen].T
-            plain = 0.25 * np.median(slope / views)  # a plain patch shows no motion, whatever its colours do
+            plain = PLAIN * np.median(slope / views)  # a plain patch shows no motion, whatever its colours do
             out[seen] = self.pixel * np.sqrt(error / (slope + plain * views + 1e-12))
         return out
 
