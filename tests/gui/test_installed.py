@@ -64,11 +64,7 @@ def visit(request, tmp_path_factory) -> tuple[Path, dict]:
 def test_the_engine_comes_from_the_folder_alone(visit):
     work, seen = visit
     assert seen["install"] == ["FINISHED"] and seen["failure"] == ""
-    assert [stage.split()[0] for stage in seen["stages"] if stage != "Starting"] == [
-        "Checking",
-        "Installing",
-        "Testing",
-    ]
+    assert [stage.split()[0] for stage in seen["stages"][-2:]] == ["Installing", "Testing"]  # those before may be short
     engine = work / Path(seen["engine"]).relative_to("/w")
     assert engine.is_relative_to(work / "resources"), "only the extension's own folder is written"
     assert json.loads((engine / "ready.json").read_text("utf-8"))["packages"]["numba"]
