@@ -136,7 +136,7 @@ def test_an_engine_is_installed_from_a_folder_of_wheels_alone(visit):
     assert not seen["before"], "nothing may be looked up while Blender is offline"
     assert engine.is_relative_to(work / "resources") and (engine / "ready.json").is_file()
     assert [path.name for path in engine.parent.iterdir()] == [engine.name]
-    assert {"Checking the wheels", "Testing the engine"} <= set(seen["stages"])
+    assert "Testing the engine" in seen["stages"]
     assert seen["found_again"] == seen["engine"]
     assert seen["foreign"] == []
 

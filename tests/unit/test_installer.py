@@ -196,7 +196,7 @@ def test_a_spoiled_wheel_is_named_before_anything_is_written(job, folder, tmp_pa
     assert [path.name for path in Path(job["engines"]).iterdir()] == ["old"]
 
 
-@pytest.mark.parametrize("stage", ["Checking", "Installing", "Testing"])
+@pytest.mark.parametrize("stage", ["Starting", "Installing", "Testing"])
 def test_cancel_takes_back_what_was_begun(job, tmp_path, stage):
     done = run(job, tmp_path / "install.log", cancel_at=stage)
     assert done.failure == "The installation was cancelled; nothing has changed."
