@@ -60,14 +60,15 @@ def test_rigid_steps_find_the_turn_of_the_filmed_ball(tmp_path):
     solver.remember(film.template.vertices, solver.pyramid(film.frames[0]))
     plates, vertices = solver.pyramid(film.frames[1])[0], film.template.vertices
     assert film.error_px(vertices, 1).max() > 1.3
-    for most in (0.4, 0.1, 0.1):
+    for most in (0.4, 0.15, 0.15):
+        solver.memory[0].look(vertices)
         reading = solver.memory[0].read(vertices, plates, 1.0)
         solver.system.assemble(reading.hessian, reading.gradient)
         rotation, shift = rigid_step(solver.system, vertices)
         vertices = vertices @ rotation.T + shift
         assert film.error_px(vertices, 1).max() < most
     found = Rotation.from_matrix(align(film.template.vertices, vertices)[0]).as_rotvec(degrees=True)
-    np.testing.assert_allclose(found, [0, 2, 0], atol=0.06)
+    np.testing.assert_allclose(found, [0, 2, 0], atol=0.1)
 
 
 # ---- what is hidden is carried

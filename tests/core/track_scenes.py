@@ -114,10 +114,17 @@ def solve(
     template: Template | None = None,
     settings: TrackSettings | None = None,
     start: Array | None = None,
+    flow: bool = False,
 ) -> Solution:
-    """Solve `frame` from frame 0 (or from `start` [V, 3]); `reference` and `plates` replace the two frames' plates."""
+    """Solve `frame` from frame 0 (or from `start` [V, 3]); `reference` and `plates` replace the two frames' plates.
+
+    With `flow`, the start is by optical flow.
+    """
     template = template or film.template
     solver = FrameSolver(template, film.cameras, settings or TrackSettings())
     solver.remember(template.vertices, solver.pyramid(reference or film.frames[0]))
-    start = template.vertices if start is None else start
-    return solver.solve(solver.pyramid(plates or film.frames[frame]), start, start, template.vertices)
+    images = solver.pyramid(plates or film.frames[frame])
+    if start is not None:
+        return solver.solve(images, start, start, template.vertices)
+    before = solver.pyramid(reference or film.frames[0]) if flow else None
+    return solver.solve(images, *[template.vertices] * 3, before=before)

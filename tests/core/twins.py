@@ -23,13 +23,13 @@ def compare(
     pixels, depth, remembered, triangles, looks, sizes, offsets, intrinsics, ids, plate, reference, reference_depth,
     tolerance,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """(barycentric [P, 3], stack [P, 7], doubt [P]: how near, in pixels or in tolerances, a decision was)."""
-    barycentric, stack = np.zeros((len(ids), 3)), np.zeros((len(ids), 7))
+    """(barycentric [P, 3], stack [P, 3], doubt [P]: how near, in pixels or in tolerances, a decision was)."""
+    barycentric, stack = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
     doubt = np.full(len(ids), np.inf)
     for k, (height, width) in enumerate(sizes):
         fx, fy, cx, cy = intrinsics[k]
         view = slice(offsets[k], offsets[k] + height * width)
-        memory = reference[view].reshape(height, width, 3).astype(float)
+        memory = reference[view].reshape(height, width).astype(float)
         zbuf = reference_depth[view].reshape(height, width).astype(float)
         for p in range(view.start, view.stop):
             t = ids[p]
@@ -60,16 +60,14 @@ def compare(
                 doubt[p] = min(doubt[p], abs(u - round(u)), abs(v - round(v)))
             horizontal = [catmull_rom(u - left, memory[r, left - 1 : left + 3]) for r in range(top - 1, top + 3)]
             drawn = catmull_rom(v - top, np.array(horizontal))
-            now = plate[p].astype(float)
-            if np.isfinite(now + drawn).all():
-                stack[p, :3] = looks[t] * (now - drawn)
-                stack[p, 3:6] = looks[t] * (now + drawn) / 2
-                stack[p, 6] = looks[t]
+            now = float(plate[p])
+            if np.isfinite(now + drawn):
+                stack[p] = looks[t] * np.array([now - drawn, (now + drawn) / 2, 1.0])
     return barycentric, stack, doubt
 
 
 def catmull_rom(f: float, values: Array) -> Array:
-    """The cubic through values[1] and values[2] with the slopes of their neighbours, at `f` between them.  # [4, C]."""
+    """The cubic through values[1] and values[2] with the slopes of their neighbours, at `f`.  # [4, ...]."""
     a, b, c, d = values
     before, after = (c - a) / 2, (d - b) / 2
     f2, f3 = f * f, f**3
@@ -80,7 +78,7 @@ def list_pixels(ids, stack, triangle_count: int) -> list[list[int]]:
     """The compared pixels of each triangle."""
     pixels = [[] for _ in range(triangle_count)]
     for p, t in enumerate(ids):
-        if t >= 0 and stack[p, 6] > 0:
+        if t >= 0 and stack[p, 2] > 0:
             pixels[t].append(p)
     return pixels
 
@@ -96,33 +94,28 @@ def normal_equations(
             k = int(np.searchsorted(offsets, p, side="right")) - 1
             height, width = sizes[k]
             row, column = divmod(p - offsets[k], width)
-            view = stack[offsets[k] : offsets[k] + height * width].reshape(height, width, 7).astype(float)
+            view = stack[offsets[k] : offsets[k] + height * width].reshape(height, width, 3).astype(float)
             residual[p] = np.nan
             if not (0 < row < height - 1 and 0 < column < width - 1):
                 continue
             cross = [(row, column), (row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
-            if min(view[at][6] for at in cross) < LEAST_MASK:
+            if min(view[at][2] for at in cross) < LEAST_MASK:
                 continue
             here, left, right, above, below = (view[at] for at in cross)
-            r = here[:3] / here[6]
-            image_slope = np.stack(  # [3 channels, 2]
-                [
-                    (right[3:6] / right[6] - left[3:6] / left[6]) / 2,
-                    (below[3:6] / below[6] - above[3:6] / above[6]) / 2,
-                ],
-                axis=1,
-            )
-            residual[p], slope[p] = np.sqrt(r @ r), np.sqrt((image_slope**2).sum())
-            weight = here[6] * (scale**2 / (scale**2 + r @ r)) ** 2
+            r = here[0] / here[2]
+            image_slope = np.array([right[1] / right[2] - left[1] / left[2], below[1] / below[2] - above[1] / above[2]])
+            image_slope /= 2
+            residual[p], slope[p] = abs(r), np.linalg.norm(image_slope)
+            weight = here[2] * (scale**2 / (scale**2 + r**2)) ** 2
             fx, fy, cx, cy = intrinsics[k]
             z = barycentric[p] @ depth[k, triangles[t]]
             x, y = (column + 0.5 - cx) / fx * z, (row + 0.5 - cy) / fy * z
             pinhole = np.array([[fx / z, 0, -fx * x / z**2], [0, fy / z, -fy * y / z**2]])
-            jacobian = image_slope @ pinhole @ rotations[k]  # [3 channels, 3 axes] of a point on the surface
+            jacobian = image_slope @ pinhole @ rotations[k]  # [3 axes] of a point on the surface
             for m, (i, j) in enumerate(PAIRS):
-                hessian[t, m] += weight * barycentric[p, i] * barycentric[p, j] * jacobian.T @ jacobian
+                hessian[t, m] += weight * barycentric[p, i] * barycentric[p, j] * np.outer(jacobian, jacobian)
             for i in range(3):
-                gradient[t, i] += weight * barycentric[p, i] * jacobian.T @ r
+                gradient[t, i] += weight * barycentric[p, i] * jacobian * r
     return hessian, gradient, residual, slope
 
 

@@ -29,19 +29,19 @@ SHADING = 4.0  # differences wider than this many sigmas of the blur are light, 
 def _subtract_shading(stack: Array, sigma: float) -> None:
     """Take from the differences what changes slowly over the picture: light on skin that turns, not skin that moves.
 
-    `stack` [H, W, 7] as in `kernels.compare`, changed in place; `sigma` in pixels.
+    `stack` [H, W, 3] as in `kernels.compare`, changed in place; `sigma` in pixels.
     """
     height, width = stack.shape[:2]
     factor = max(1, int(sigma / 2))
-    small = np.ascontiguousarray(stack[..., [0, 1, 2, 6]])
+    small = np.ascontiguousarray(stack[..., [0, 2]])
     if factor > 1:
         size = (max(1, width // factor), max(1, height // factor))
         small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_CONSTANT)
-    slow = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
+    slow = small[..., 0] / np.maximum(small[..., 1], 1e-6)
     if factor > 1:
         slow = cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR)
-    stack[..., :3] -= slow * stack[..., 6:]
+    stack[..., 0] -= slow * stack[..., 2]
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,17 @@ class Projection:
         return np.ascontiguousarray(self.camera_space[..., 2])
 
 
-def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projection:
-    """Rasterise the mesh at `vertices` [V, 3] in every view."""
+def locate(vertices: Array, level: LevelCameras) -> tuple[Array, Array]:
+    """`vertices` [V, 3] in every camera's space [K, V, 3] and picture [K, V, 2], float32."""
     points = np.matmul(vertices, level.rotations.transpose(0, 2, 1)) + level.translations[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels = points[..., :2] / points[..., 2:] * level.intrinsics[:, None, :2] + level.intrinsics[:, None, 2:]
-    points, pixels = points.astype(np.float32), pixels.astype(np.float32)
+    return points.astype(np.float32), pixels.astype(np.float32)
+
+
+def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projection:
+    """Rasterise the mesh at `vertices` [V, 3] in every view."""
+    points, pixels = locate(vertices, level)
     ids, depth = rasterise_views(pixels, np.ascontiguousarray(points[..., 2]), triangles, level.sizes, level.offsets)
     return Projection(points, pixels, ids, depth)
 
@@ -85,28 +90,33 @@ class Memory:
     """The reference frame at one level, with the level's buffers."""
 
     def __init__(self, surface: Surface, level: LevelCameras, vertices: Array, image: Array):
-        """Remember `image` [P, 3] of the mesh at `vertices` [V, 3]."""
+        """Remember `image` [P] of the mesh at `vertices` [V, 3]."""
         self.surface, self.level, self.image = surface, level, image
         self.projection = project(vertices, surface.triangles, level)
         depth = np.median(self.projection.vertex_depth, axis=1)
         self.tolerance = surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
         count, triangles = level.pixels, len(surface.triangles)
         self._barycentric = np.zeros((count, 3), np.float32)
-        self._stack = np.empty((count, 7), np.float32)
+        self._stack = np.empty((count, 3), np.float32)
         self._residual, self._slope = np.empty(count, np.float32), np.empty(count, np.float32)
         self._starts, self._members = np.zeros(triangles + 1, np.int32), np.empty(count, np.int32)
         self._hessian, self._gradient = np.empty((triangles, 6, 6)), np.empty((triangles, 3, 3))
 
+    def look(self, vertices: Array) -> None:
+        """Find what is seen where, with the mesh at `vertices` [V, 3]; holds for steps of a fraction of a pixel."""
+        self._now = project(vertices, self.surface.triangles, self.level)
+
     def read(self, vertices: Array, image: Array, scale: float) -> Reading:
-        """Hold `image` [P, 3] against the memory drawn at `vertices` [V, 3], and linearise.
+        """Hold `image` [P] against the memory drawn at `vertices` [V, 3], and linearise.
 
         The arrays of the result are buffers that the next call overwrites.
         """
         s, level = self.surface, self.level
-        now = project(vertices, s.triangles, level)
-        depth = now.vertex_depth
+        now = self._now
+        points, pixels = locate(vertices, level)
+        depth = np.ascontiguousarray(points[..., 2])
         compare(
-            now.pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
+            pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
             level.intrinsics, now.ids, image, self.image, self.projection.depth, self.tolerance, self._barycentric,
             self._stack,
         )  # fmt: skip

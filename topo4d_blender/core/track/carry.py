@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from .rigid import align
+from .surface import bending_matrix
 
 Array = np.ndarray
 SEEN = 1.0  # photometric stiffness, relative to the median, at which a vertex holds its place this firmly:
@@ -26,8 +27,7 @@ class Carrier:
         """For the template's `vertices` [V, 3] and `edges` [E, 2]; `stiffness` [V] relative to the median."""
         self.template = vertices
         self.hold = HOLD * np.minimum(stiffness / SEEN, 10.0) ** 2 + LEAST
-        laplacian = _laplacian(vertices, edges)
-        matrix = (laplacian.T @ laplacian + sp.diags(self.hold)).tocsc()
+        matrix = (bending_matrix(vertices, edges) + sp.diags(self.hold)).tocsc()
         self._factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     def __call__(self, vertices: Array) -> Array:
@@ -35,15 +35,3 @@ class Carrier:
         rotation, shift = align(self.template, vertices, self.hold)
         rest = self.template @ rotation.T + shift
         return rest + self._factor.solve(self.hold[:, None] * (vertices - rest))
-
-
-def _laplacian(vertices: Array, edges: Array) -> sp.csr_matrix:
-    """Graph Laplacian with weights 1 / length, rows normalised: linear on uneven edges.  # [V, V]."""
-    i, j = edges.T
-    length = np.linalg.norm(vertices[i] - vertices[j], axis=1)
-    weight = 1 / np.maximum(length, 1e-6 * np.median(length))
-    count = len(vertices)
-    adjacency = sp.coo_matrix((weight, (i, j)), shape=(count, count))
-    adjacency = (adjacency + adjacency.T).tocsr()
-    total = np.asarray(adjacency.sum(1)).ravel()
-    return (sp.diags((total > 0).astype(float)) - sp.diags(1 / np.maximum(total, 1e-300)) @ adjacency).tocsr()

@@ -29,12 +29,12 @@ def compare(
     offsets,  # [K] int64
     intrinsics,  # [K, 4] float64
     ids,  # [P] int32: the triangle now seen at each pixel
-    plate,  # [P, 3] float32: this frame
-    reference,  # [P, 3] float32: the reference frame
+    plate,  # [P] float32: this frame
+    reference,  # [P] float32: the reference frame
     reference_depth,  # [P] float32: its z-buffer
     tolerance,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
     barycentric,  # out [P, 3] float32, perspective-correct
-    stack,  # out [P, 7] float32: mask * (plate - drawn), mask * (plate + drawn) / 2, mask
+    stack,  # out [P, 3] float32: mask * (plate - drawn), mask * (plate + drawn) / 2, mask
 ):
     """Draw what each camera remembers onto the mesh where it now is, and hold it against the plate.
 
@@ -49,8 +49,7 @@ def compare(
         for row in range(band * height // _BANDS, (band + 1) * height // _BANDS):
             for column in range(width):
                 p = offsets[k] + row * width + column
-                for c in range(7):
-                    stack[p, c] = 0.0
+                stack[p, 0] = stack[p, 1] = stack[p, 2] = 0.0
                 t = ids[p]
                 if t < 0 or looks[t] <= 0:
                     continue
@@ -68,6 +67,8 @@ def compare(
                 inv = 1.0 / (ax * by - bx * ay)
                 w0 = ((px - x2) * by - (py - y2) * bx) * inv
                 w1 = ((py - y2) * ax - (px - x2) * ay) * inv
+                if not (w0 > -1 and w0 < 2 and w1 > -1 and w1 < 2 and w0 + w1 > -1 and w0 + w1 < 2):
+                    continue  # the triangle has moved away since it was seen here
                 w0, w1, w2 = w0 / depth[k, a], w1 / depth[k, b], (1.0 - w0 - w1) / depth[k, c_]
                 inv = 1.0 / (w0 + w1 + w2)
                 w0 *= inv
@@ -95,17 +96,12 @@ def compare(
                     or abs(reference_depth[q + width + 1] - z) > tolerance
                 ):
                     continue
-                total = 0.0
-                for c in range(3):
-                    total += plate[p, c]
-                    drawn = _cubic(reference, q, width, u - iu, v - iv, c)
-                    total += drawn
-                    stack[p, c] = looks[t] * (plate[p, c] - drawn)
-                    stack[p, 3 + c] = looks[t] * 0.5 * (plate[p, c] + drawn)
-                stack[p, 6] = looks[t]
-                if not abs(total) < 1e30:  # a plate is missing
-                    for c in range(7):
-                        stack[p, c] = 0.0
+                drawn = _cubic(reference, q, width, u - iu, v - iv)
+                if not abs(plate[p] + drawn) < 1e30:  # a plate is missing
+                    continue
+                stack[p, 0] = looks[t] * (plate[p] - drawn)
+                stack[p, 1] = looks[t] * np.float32(0.5) * (plate[p] + drawn)
+                stack[p, 2] = looks[t]
 
 
 @inline
@@ -117,37 +113,37 @@ def _cubic_weights(f):
 
 
 @inline
-def _cubic(image, q, width, fu, fv, c):
-    """Cubic interpolation of channel c at fractions (fu, fv) right of and below pixel q."""
+def _cubic(image, q, width, fu, fv):
+    """Cubic interpolation at fractions (fu, fv) right of and below pixel q."""
     a0, a1, a2, a3 = _cubic_weights(fu)
     b0, b1, b2, b3 = _cubic_weights(fv)
     r = q - width - 1
-    total = b0 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    total = b0 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     r += width
-    total += b1 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    total += b1 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     r += width
-    total += b2 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    total += b2 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     r += width
-    total += b3 * (a0 * image[r, c] + a1 * image[r + 1, c] + a2 * image[r + 2, c] + a3 * image[r + 3, c])
+    total += b3 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     return total
 
 
 @nb.njit(cache=True, nogil=True)
 def list_pixels(
     ids,  # [P] int32
-    stack,  # [P, 7] float32: the last channel is the mask
+    stack,  # [P, 3] float32: the last channel is the mask
     starts,  # out [T + 1] int32
     pixels,  # out [P] int32: the pixels of each triangle, ascending
 ):
     """For each triangle the pixels that compare it (counting sort)."""
     starts[:] = 0
     for p in range(ids.shape[0]):
-        if ids[p] >= 0 and stack[p, 6] > 0:
+        if ids[p] >= 0 and stack[p, 2] > 0:
             starts[ids[p] + 1] += 1
     for t in range(starts.shape[0] - 1):
         starts[t + 1] += starts[t]
     for p in range(ids.shape[0]):
-        if ids[p] >= 0 and stack[p, 6] > 0:
+        if ids[p] >= 0 and stack[p, 2] > 0:
             pixels[starts[ids[p]]] = p
             starts[ids[p]] += 1
     for t in range(starts.shape[0] - 1, 0, -1):
@@ -167,18 +163,18 @@ def normal_equations(
     intrinsics,  # [K, 4] float64
     sizes,  # [K, 2] int64
     offsets,  # [K] int64
-    stack,  # [P, 7] float32: `compare`'s, blurred
+    stack,  # [P, 3] float32: `compare`'s, blurred
     scale,  # robust scale of a colour difference: beyond it a pixel counts less and less
     hessian,  # out [T, 6, 6] float64: corner pairs 00 11 22 01 12 20 x symmetric 3x3 (xx xy xz yy yz zz)
     gradient,  # out [T, 3, 3] float64: corner x axis
-    residual,  # out [P] float32: length of the colour difference, only at members
-    slope,  # out [P] float32: length of the image gradient, colour a pixel, only at members
+    residual,  # out [P] float32: size of the difference, only at members
+    slope,  # out [P] float32: length of the image gradient, brightness a pixel, only at members
 ):
     """Photometric normal equations J'WJ and J'Wr of sum_p w rho(D_p / M_p), summed by triangle.
 
     D is the blurred masked difference, M the blurred mask, so that nothing outside the mask leaks in: at the true
     surface D is zero however much is blurred. The image slope is that of the mean of plate and drawing (efficient
-    second-order minimisation, Benhimane and Malis 2004). rho is Geman-McClure over the three channels together.
+    second-order minimisation, Benhimane and Malis 2004). rho is Geman-McClure.
     """
     for t in nb.prange(triangles.shape[0]):
         for m in range(6):
@@ -196,25 +192,17 @@ def normal_equations(
             residual[p] = np.nan
             if column < 1 or row < 1 or column >= width - 1 or row >= sizes[k, 0] - 1:
                 continue
-            mask = stack[p, 6]
-            left, right, above, below = stack[p - 1, 6], stack[p + 1, 6], stack[p - width, 6], stack[p + width, 6]
+            mask = stack[p, 2]
+            left, right, above, below = stack[p - 1, 2], stack[p + 1, 2], stack[p - width, 2], stack[p + width, 2]
             least = 0.05
             if mask < least or left < least or right < least or above < least or below < least:
                 continue
-            axx = axy = ayy = rx = ry = square = 0.0
-            for c in range(3):
-                r = stack[p, c] / mask
-                gx = 0.5 * (stack[p + 1, 3 + c] / right - stack[p - 1, 3 + c] / left)
-                gy = 0.5 * (stack[p + width, 3 + c] / below - stack[p - width, 3 + c] / above)
-                square += r * r
-                axx += gx * gx
-                axy += gx * gy
-                ayy += gy * gy
-                rx += gx * r
-                ry += gy * r
-            residual[p] = np.sqrt(square)
-            slope[p] = np.sqrt(axx + ayy)
-            robust = scale * scale / (scale * scale + square)
+            r = stack[p, 0] / mask
+            gx = 0.5 * (stack[p + 1, 1] / right - stack[p - 1, 1] / left)
+            gy = 0.5 * (stack[p + width, 1] / below - stack[p - width, 1] / above)
+            residual[p] = abs(r)
+            slope[p] = np.sqrt(gx * gx + gy * gy)
+            robust = scale * scale / (scale * scale + r * r)
             w = mask * robust * robust
             b0 = barycentric[p, 0]
             b1 = barycentric[p, 1]
@@ -224,28 +212,22 @@ def normal_equations(
             yz = (row + 0.5 - intrinsics[k, 3]) / intrinsics[k, 1]
             fx = intrinsics[k, 0] / z
             fy = intrinsics[k, 1] / z
-            # rows of d(u, v)/d(world point)
-            ux = fx * (rotations[k, 0, 0] - xz * rotations[k, 2, 0])
-            uy = fx * (rotations[k, 0, 1] - xz * rotations[k, 2, 1])
-            uz = fx * (rotations[k, 0, 2] - xz * rotations[k, 2, 2])
-            vx = fy * (rotations[k, 1, 0] - yz * rotations[k, 2, 0])
-            vy = fy * (rotations[k, 1, 1] - yz * rotations[k, 2, 1])
-            vz = fy * (rotations[k, 1, 2] - yz * rotations[k, 2, 2])
-            px = w * (axx * ux + axy * vx)
-            py = w * (axx * uy + axy * vy)
-            pz = w * (axx * uz + axy * vz)
-            qx = w * (axy * ux + ayy * vx)
-            qy = w * (axy * uy + ayy * vy)
-            qz = w * (axy * uz + ayy * vz)
-            hxx = px * ux + qx * vx
-            hxy = px * uy + qx * vy
-            hxz = px * uz + qx * vz
-            hyy = py * uy + qy * vy
-            hyz = py * uz + qy * vz
-            hzz = pz * uz + qz * vz
-            bx = w * (rx * ux + ry * vx)
-            by = w * (rx * uy + ry * vy)
-            bz = w * (rx * uz + ry * vz)
+            # d(brightness) / d(world point), through d(u, v) / d(world point)
+            jx = gx * fx * (rotations[k, 0, 0] - xz * rotations[k, 2, 0])
+            jx += gy * fy * (rotations[k, 1, 0] - yz * rotations[k, 2, 0])
+            jy = gx * fx * (rotations[k, 0, 1] - xz * rotations[k, 2, 1])
+            jy += gy * fy * (rotations[k, 1, 1] - yz * rotations[k, 2, 1])
+            jz = gx * fx * (rotations[k, 0, 2] - xz * rotations[k, 2, 2])
+            jz += gy * fy * (rotations[k, 1, 2] - yz * rotations[k, 2, 2])
+            hxx = w * jx * jx
+            hxy = w * jx * jy
+            hxz = w * jx * jz
+            hyy = w * jy * jy
+            hyz = w * jy * jz
+            hzz = w * jz * jz
+            bx = w * r * jx
+            by = w * r * jy
+            bz = w * r * jz
             for m in range(6):
                 share = b0 * b0
                 if m == 1:
@@ -268,6 +250,50 @@ def normal_equations(
                 gradient[t, m, 0] += barycentric[p, m] * bx
                 gradient[t, m, 1] += barycentric[p, m] * by
                 gradient[t, m, 2] += barycentric[p, m] * bz
+
+
+@jit
+def flow_equations(
+    points,  # [K, V, 3] float32: camera space
+    flow,  # [K, V, 2] float32: pixels
+    known,  # [K, V] bool
+    rotations,  # [K, 3, 3] float64
+    intrinsics,  # [K, 4] float64
+    motion,  # [V, 3] float64: where the equations are made, from the points, world
+    outlier,  # pixels: scale of Geman-McClure
+    diagonal,  # out [V, 6] float64 (xx xy xz yy yz zz)
+    gradient,  # out [V, 3] float64
+):
+    """J'WJ and J'W(J motion - flow) of every vertex by itself, J = d(pixel) / d(world point) at the points."""
+    for i in nb.prange(motion.shape[0]):
+        for c in range(6):
+            diagonal[i, c] = 0.0
+        for c in range(3):
+            gradient[i, c] = 0.0
+        for k in range(points.shape[0]):
+            z = points[k, i, 2]
+            if not (known[k, i] and z > 0):
+                continue
+            jacobian = np.empty((2, 3))
+            left = np.empty(2)
+            for a in range(2):
+                left[a] = -flow[k, i, a]
+                for c in range(3):
+                    slant = rotations[k, a, c] - points[k, i, a] / z * rotations[k, 2, c]
+                    jacobian[a, c] = intrinsics[k, a] / z * slant
+                    left[a] += jacobian[a, c] * motion[i, c]
+            w = 1 / (1 + (left[0] * left[0] + left[1] * left[1]) / (outlier * outlier))
+            w *= w
+            for a in range(2):
+                x, y, z = jacobian[a]
+                diagonal[i, 0] += w * x * x
+                diagonal[i, 1] += w * x * y
+                diagonal[i, 2] += w * x * z
+                diagonal[i, 3] += w * y * y
+                diagonal[i, 4] += w * y * z
+                diagonal[i, 5] += w * z * z
+                for c in range(3):
+                    gradient[i, c] += w * jacobian[a, c] * left[a]
 
 
 @jit
@@ -346,6 +372,15 @@ def multiply(
         )  # fmt: skip
 
 
+@nb.njit(cache=True, nogil=True)
+def _add_up(parts):
+    """Sum in order: inside a parallel function `sum()` is split among the threads, and its bits with it."""
+    total = 0.0
+    for part in parts:
+        total += part
+    return total
+
+
 PARTS = 64  # sums are made in this many parts, each by one thread, so that their order never changes
 
 
@@ -379,7 +414,7 @@ def conjugate_gradients(
                     )
                     total += z[i, d] * residual[i, d]
             sums[part] = total
-        new = sums.sum()
+        new = _add_up(sums)
         if step == 0:
             first = new
         if not new > tolerance * tolerance * first:
@@ -398,7 +433,7 @@ def conjugate_gradients(
                 )  # fmt: skip
                 total += p[i, 0] * q[i, 0] + p[i, 1] * q[i, 1] + p[i, 2] * q[i, 2]
             sums[part] = total
-        alpha = rz / sums.sum()
+        alpha = rz / _add_up(sums)
         for i in nb.prange(count):
             for d in range(3):
                 x[i, d] += alpha * p[i, d]

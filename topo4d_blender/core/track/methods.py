@@ -29,9 +29,18 @@ class Solver(Protocol):
         """Take `vertices` [V, 3] and their plates as the reference; the share of triangles that any camera sees."""
 
     def solve(
-        self, images: list[Array], previous: Array, guess: Array, template: Array, check: Callable[[], None]
+        self,
+        images: list[Array],
+        previous: Array,
+        guess: Array,
+        template: Array,
+        check: Callable[[], None],
+        before: list[Array] | None,
     ) -> Solution:
-        """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior."""
+        """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior.
+
+        `before` are the pictures of the frame that `previous` is of.
+        """
 
 
 def check_settings(method: str, settings: dict) -> None:

@@ -73,6 +73,7 @@ class PaperSolver:
         guess: Array,
         template: Array,
         check: Callable[[], None] = lambda: None,
+        before: list[Array | None] | None = None,
     ) -> Solution:
         """Vertices of a frame, from `guess` [V, 3]; `previous` [V, 3] is the frame the prior holds them to.
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..capture import Camera
 
 Array = np.ndarray
-KEPT_BLUR = 1.4  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
+KEPT_BLUR = 0.7  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,17 @@ def build_pyramid(plates: list[Array | None], levels: list[LevelCameras]) -> lis
     """Every plate at every level's size.
 
     `plates` are float32 [H, W, 3] at working size, None where the camera has no plate of this frame (NaN inside).
-    Returns one buffer [pixels, 3] float32 a level; levels of one size share a buffer.
+    Returns one buffer [pixels] float32 of brightness a level; levels of one size share a buffer. Brightness alone,
+    because that is what moves with the skin: its colour hardly varies, and cameras and files keep less of it.
     """
+    greys = [None if plate is None else cv2.cvtColor(plate, cv2.COLOR_RGB2GRAY) for plate in plates]
     buffers: dict[tuple, Array] = {}
     for level in levels:
         key = tuple(level.sizes.ravel())
         if key in buffers:
             continue
-        buffers[key] = np.empty((level.pixels, 3), np.float32)
-        for k, plate in enumerate(plates):
+        buffers[key] = np.empty(level.pixels, np.float32)
+        for k, plate in enumerate(greys):
             view = level.view(buffers[key], k)
             height, width = view.shape[:2]
             if plate is None:

@@ -1,4 +1,4 @@
-"""Solves one frame: a rigid motion of the head first, then the surface, from blurred plates to sharp ones.
+"""Solves one frame: moved on by optical flow, then held against the reference, from blurred plates to sharp ones.
 
 Energy over vertices V, at one stage:
 
@@ -20,14 +20,18 @@ from ..capture import Camera
 from ..template import Template
 from .appearance import Memory, Reading
 from .carry import Carrier
+from .flow import FlowStart
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
 from .rigid import align, rigid_step
-from .settings import TrackSettings, plan_stages
+from .settings import Stage, TrackSettings, plan_stages
 from .surface import build_surface
 from .system import MeshSystem
 
 Array = np.ndarray
-LEAST_SCALE = 0.05  # no colour difference below this (of full scale) is ever called an outlier
+LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an outlier
+# Sigmas at which a difference counts a quarter: so many, because a part of the face that is still misplaced (lips,
+# after a fast jaw) must not pass for an outlier.
+OUTLIER = 6.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class FrameSolver:
         self.stages = plan_stages(settings, pixel, self.surface.edge_length, radius)
         self.levels: list[LevelCameras] = level_cameras(cameras, [s.blur for s in self.stages], self.scales)
         self.system = MeshSystem(self.surface)
+        self.flow = FlowStart(self.surface, self.levels[-1], self.system)
         self.edges = template.edges
         self.memory: list[Memory] = []
         self.visible = np.zeros(0, bool)  # [T] what the reference saw
@@ -68,13 +73,13 @@ class FrameSolver:
         The systems' factorisations are made here, from the reference alone, so that a resumed take gives the same bits.
         """
         self.memory = [Memory(self.surface, lv, vertices, im) for lv, im in zip(self.levels, images, strict=True)]
-        for stage, memory, image in zip(self.stages, self.memory, images, strict=True):
+        for memory, image in zip(self.memory, images, strict=True):
+            memory.look(vertices)
             reading = memory.read(vertices, image, 1.0)
             self.visible = reading.triangles.copy()
-            if not stage.rigid and self.visible.any():
-                self.system.assemble(reading.hessian, reading.gradient)
-                self.system.prepare(stage.stiffness * (1 + self.settings.rest))
         if self.visible.any():
+            self.system.assemble(reading.hessian, reading.gradient)
+            self.system.prepare()
             self.carry = Carrier(vertices, self.edges, self.system.relative_stiffness())
         return float(self.visible.mean())
 
@@ -85,16 +90,26 @@ class FrameSolver:
         guess: Array,
         template: Array,
         check: Callable[[], None] = lambda: None,
+        before: list[Array] | None = None,
     ) -> Solution:
-        """Vertices of a frame, from `guess` [V, 3]; `previous` and `template` [V, 3] give the prior its shape.
+        """Vertices of a frame; `previous` and `template` [V, 3] give the prior its shape.
+
+        With `before`, the pictures of the frame that `previous` is of, optical flow gives the start; else it is `guess`
+        [V, 3], from which coarse stages look further.
 
         `check` is called before every step and may raise `Cancelled`.
         """
-        rotation, shift = align(previous, guess)
-        vertices, base = guess, previous @ rotation.T + shift
+        if before is not None:
+            vertices, base = self.flow(previous, before[-1], images[-1])
+            first = max(1, len(self.stages) - self.settings.after_flow)
+        else:
+            rotation, shift = align(previous, guess)
+            vertices, base = guess, previous @ rotation.T + shift
+            first = 0
         iterations = 0
-        for stage, memory, image in zip(self.stages, self.memory, images, strict=True):
+        for stage, memory, image in list(zip(self.stages, self.memory, images, strict=True))[first:]:
             scale = 1.0
+            memory.look(vertices)
             for _ in range(stage.iterations):
                 check()
                 reading = memory.read(vertices, image, scale)
@@ -102,17 +117,28 @@ class FrameSolver:
                 unit = self.system.median_stiffness()
                 if unit == 0.0:
                     break
-                scale = robust_scale(reading)
+                error = noise(reading)
+                scale = max(LEAST_SCALE, OUTLIER * error)
                 iterations += 1
                 if stage.rigid:
                     rotation, shift = rigid_step(self.system, vertices)
                     vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
                 else:
-                    vertices = vertices + self._surface_step(vertices, base, template, stage.stiffness * unit)
+                    stiffness = unit * self.bending(stage, error / np.sqrt(unit))
+                    vertices = vertices + self._surface_step(vertices, base, template, stiffness)
             if not stage.rigid:
                 vertices = self.carry(vertices)
-        reading = self.memory[-1].read(vertices, images[-1], scale)
         return self._judge(vertices, reading, scale, iterations)
+
+    def bending(self, stage: Stage, error: float) -> float:
+        """Weight of bending relative to a vertex's photometric stiffness, where plates alone place it to `error`.
+
+        `error` is a length (capture units): the noise of the plates over their slope. Noise that is independent from
+        pixel to pixel would ask for its square; what is left of gloss and shade is not, and weighs more: the cube of
+        the error over an edge's length suits flat and glossy, noisy and clean captures alike (measured on six).
+        """
+        softest, stiffest = stage.bending
+        return min(max(self.settings.stiffness * (error / self.surface.edge_length) ** 3, softest), stiffest)
 
     def _surface_step(self, vertices: Array, base: Array, template: Array, stiffness: float) -> Array:
         """One Gauss-Newton step of all vertices.  # [V, 3]."""
@@ -136,14 +162,11 @@ class FrameSolver:
         return Solution(vertices, residual, seen, iterations)
 
 
-def robust_scale(reading: Reading) -> float:
-    """Scale of the next step's rho: six sigmas, by the median of these residuals.
-
-    So wide because a part of the face that is still misplaced (lips, after a fast jaw) must not pass for an outlier.
-    """
+def noise(reading: Reading) -> float:
+    """Standard deviation of the residuals, by their median absolute value."""
     r = reading.residual[reading.pixels]
     r = r[np.isfinite(r)]
-    return max(LEAST_SCALE, 6 * 1.4826 * float(np.median(r))) if len(r) else LEAST_SCALE
+    return 1.4826 * float(np.median(r)) if len(r) else 0.0
 
 
 def pixel_length(vertices: Array, cameras: tuple[Camera, ...], scales: list[int]) -> float:

@@ -35,15 +35,25 @@ def _incidence(owners: Array, count: int) -> tuple[Array, Array]:
     return starts, members
 
 
-def bending_matrix(edges: Array, vertex_count: int, stiffness: Array | None = None) -> sp.csr_matrix:
-    """B = L' S L with the uniform graph Laplacian L = I - D^-1 A and per-vertex factors S.  # [V, V]."""
+def laplacian(vertices: Array, edges: Array) -> sp.csr_matrix:
+    """Graph Laplacian I - D^-1 A with weights 1 / length: zero on what is linear in space, on uneven edges too.
+
+    The scale-dependent umbrella operator (Fujiwara 1995; Desbrun et al. 1999), for `vertices` [V, 3].  # [V, V].
+    """
     i, j = edges.T
-    adjacency = sp.coo_matrix((np.ones(len(edges)), (i, j)), shape=(vertex_count, vertex_count))
+    length = np.linalg.norm(vertices[i] - vertices[j], axis=1)
+    weight = 1 / np.maximum(length, 1e-6 * np.median(length))
+    count = len(vertices)
+    adjacency = sp.coo_matrix((weight, (i, j)), shape=(count, count))
     adjacency = (adjacency + adjacency.T).tocsr()
-    degree = np.asarray(adjacency.sum(1)).ravel()
-    laplacian = sp.diags((degree > 0).astype(float)) - sp.diags(1 / np.maximum(degree, 1)) @ adjacency
-    weights = sp.diags(np.ones(vertex_count) if stiffness is None else stiffness)
-    matrix = (laplacian.T @ weights @ laplacian).tocsr()
+    total = np.asarray(adjacency.sum(1)).ravel()
+    return (sp.diags((total > 0).astype(float)) - sp.diags(1 / np.maximum(total, 1e-300)) @ adjacency).tocsr()
+
+
+def bending_matrix(vertices: Array, edges: Array, stiffness: Array | None = None) -> sp.csr_matrix:
+    """B = L' S L with the Laplacian L and per-vertex factors S [V].  # [V, V]."""
+    flat = laplacian(vertices, edges)
+    matrix = (flat.T @ (flat if stiffness is None else sp.diags(stiffness) @ flat)).tocsr()
     matrix.sort_indices()
     return matrix
 
@@ -67,7 +77,7 @@ def build_surface(template: Template) -> Surface:
         edges=edges.astype(np.int32),
         side_starts=side_starts,
         sides=side_members,
-        bending=bending_matrix(mesh_edges, count, stiffness),
+        bending=bending_matrix(template.vertices, mesh_edges, stiffness),
         edge_length=float(np.median(lengths)),
         looks=(1.0 - ignore[triangles].max(axis=1)).astype(np.float32),
         vertex_count=count,

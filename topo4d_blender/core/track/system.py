@@ -15,6 +15,7 @@ from .surface import Surface
 Array = np.ndarray
 DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median photometric stiffness
 STIFF = 200.0  # a prior this many times stiffer than the plates is solved with a factorisation
+PREPARED = (600.0, 6e3, 6e4)  # such priors, relative to the median photometric stiffness
 ITERATIONS = 60
 TOLERANCE = 3e-3  # of a step's residual: more digits are wasted on a step that is relinearised anyway
 
@@ -39,7 +40,7 @@ class MeshSystem:
         b = surface.bending
         self._prior = (b.indptr.astype(np.int32), b.indices.astype(np.int32), b.data)
         self._prior_diagonal = b.diagonal()
-        self._factors: dict[str, SuperLU] = {}
+        self._factors: dict[float, SuperLU] = {}
 
     def assemble(self, hessian: Array, gradient: Array) -> None:
         """Sum triangles' normal equations (`kernels.normal_equations`) onto vertices and edges."""
@@ -69,7 +70,7 @@ class MeshSystem:
         """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute."""
         unit = self.median_stiffness()
         right = -(self.gradient + prior_gradient)
-        if _key(stiffness / unit) in self._factors:
+        if stiffness > STIFF * unit and self._factors:
             return self._solve_stiff(right, stiffness, unit)
         diagonal = self.diagonal.copy()
         diagonal[:, [0, 3, 5]] += DAMPING * unit
@@ -84,9 +85,11 @@ class MeshSystem:
 
     def _solve_stiff(self, right: Array, stiffness: float, unit: float) -> Array:
         """Where the prior rules, CG preconditioned by the factorised scalar system that puts the median stiffness of
-        each vertex for its 3x3 block: it moves a whole jaw in one step, where a diagonal needs hundreds."""
+        each vertex for its 3x3 block, of the prior nearest to this one: it moves a whole jaw in one step, where a
+        diagonal needs hundreds."""
         shape, n = right.shape, right.size
-        factor = self._factors[_key(stiffness / unit)]
+        nearest = min(self._factors, key=lambda relative: abs(np.log(relative * unit / stiffness)))
+        factor = self._factors[nearest]
 
         def matvec(x: Array) -> Array:
             x = np.ascontiguousarray(x.reshape(shape))
@@ -101,14 +104,11 @@ class MeshSystem:
         )  # fmt: skip
         return step.reshape(shape)
 
-    def prepare(self, relative: float) -> None:
-        """Factorise for a prior `relative` times the median stiffness, from the system as it is assembled now."""
-        if relative > STIFF:
-            matrix = sp.diags(self.relative_stiffness() + DAMPING) + relative * self.surface.bending
-            self._factors[_key(relative)] = splu(
-                matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-            )
-
-
-def _key(relative: float) -> str:
-    return f"{relative:.4e}"
+    def prepare(self) -> None:
+        """Factorise for the priors of `PREPARED`, from the system as it is assembled now."""
+        held = sp.diags(self.relative_stiffness() + DAMPING)
+        for relative in PREPARED:
+            self._factors[relative] = splu(
+                (held + relative * self.surface.bending).tocsc(),
+                permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True},
+            )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +46,7 @@ class Walker:
     reader: PlateReader
     judge: Judge
     progress: Progress
+    recent: dict[int, list[Array]] = field(default_factory=dict)  # frame -> its pictures, of the last frame solved
 
     def remember(self, frame: int, vertices: Array) -> float:
         """Make `frame`, whose `vertices` [V, 3] are given, the reference; returns the share of triangles seen."""
@@ -83,12 +84,24 @@ class Walker:
             return previous, {**metrics, "flags": [*metrics["flags"], "lost"], "start": start}
         guess = self._guess(frame, start, previous, walk, store)
         images = self.solver.pyramid(plates)
-        solution = self.solver.solve(images, previous, guess, self.template.vertices, self.progress.check)
+        solution = self.solver.solve(
+            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start)
+        )
+        self.recent.clear()
+        self.recent[frame] = images
         place = walk.frames.index(frame)
         levels = [store.lines[f].get("miss_px") for f in walk.frames[:place] if f in store.lines]
         gap = self._steps(frame, start, walk)
         verdict = self.judge.look(solution.vertices, previous, plates, gap, [level for level in levels if level])
         return solution.vertices, {**self.describe(frame, solution, verdict, blank), "start": start}
+
+    def _pictures(self, frame: int) -> list[Array]:
+        """The pictures of a frame that was solved before, without its blank plates."""
+        if frame not in self.recent:
+            plates = self.reader.take(frame)
+            blank = self.judge.witness.blank(plates)
+            self.recent[frame] = self.solver.pyramid([None if k in blank else p for k, p in enumerate(plates)])
+        return self.recent[frame]
 
     def _start(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> int:
         """The frame to start from: the one before, or if that one is lost the last that is not.

@@ -1,0 +1,88 @@
+"""The start by optical flow: its equations against a plain twin, its motion against the truth of a filmed ball."""
+
+import numpy as np
+import pytest
+import twins
+from track_scenes import Film, film_ball, look_at_sheet, sheet_level, solve
+
+from topo4d_blender.core.track import kernels
+from topo4d_blender.core.track.settings import TrackSettings
+from topo4d_blender.core.track.solver import FrameSolver
+
+OUTLIER = 1.5
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Film:
+    """A ball whose cheek and brow move up to 12 px between the two frames while it turns."""
+    return film_ball(tmp_path_factory.mktemp("fast"), motion_mm=20.0, turn_deg=3.0)
+
+
+def started(film: Film, before: list, now: list) -> tuple[np.ndarray, np.ndarray]:
+    """The ball moved by flow from the first frame's place, and moved rigidly only."""
+    solver = FrameSolver(film.template, film.cameras, TrackSettings())
+    solver.remember(film.template.vertices, solver.pyramid(film.frames[0]))
+    return solver.flow(film.template.vertices, solver.pyramid(before)[-1], solver.pyramid(now)[-1])
+
+
+def test_flow_equations_agree_with_their_twin():
+    rng = np.random.default_rng(0)
+    level, cameras = sheet_level(), look_at_sheet()
+    vertices, motion = rng.normal(0, 0.4, (20, 3)), rng.normal(0, 0.02, (20, 3))
+    points = np.stack([vertices @ c.rotation.T + c.translation for c in cameras]).astype(np.float32)
+    flow = rng.normal(0, 2, (*points.shape[:2], 2)).astype(np.float32)
+    known = rng.random(points.shape[:2]) < 0.7
+    diagonal, gradient = np.full((20, 6), 9.0), np.full((20, 3), 9.0)
+    kernels.flow_equations(
+        points, flow, known, level.rotations, level.intrinsics, motion, OUTLIER, diagonal, gradient
+    )  # fmt: skip
+    slow_diagonal, slow_gradient = np.zeros((20, 3, 3)), np.zeros((20, 3))
+    for k, camera in enumerate(cameras):
+        for v in np.flatnonzero(known[k]):
+            step = 1e-6 * np.eye(3)
+            ahead, behind = (camera.project(vertices[v] + s * step)[0] for s in (1, -1))
+            jacobian = (ahead - behind).T / 2e-6  # by differences of the camera itself
+            left = jacobian @ motion[v] - flow[k, v]
+            weight = 1 / (1 + left @ left / OUTLIER**2) ** 2
+            slow_diagonal[v] += weight * jacobian.T @ jacobian
+            slow_gradient[v] += weight * jacobian.T @ left
+    np.testing.assert_allclose(twins.symmetric(diagonal), slow_diagonal, atol=1e-4 * np.abs(slow_diagonal).max())
+    np.testing.assert_allclose(gradient, slow_gradient, atol=1e-4 * np.abs(slow_gradient).max())
+
+
+def test_flow_follows_a_fast_motion_to_within_a_pixel(film):
+    moved, rigid = started(film, film.frames[0], film.frames[1])
+    still = film.error_px(film.template.vertices, 1)
+    assert still.max() > 8
+    assert film.error_px(moved, 1).mean() < 0.2 * still.mean() and film.error_px(moved, 1).max() < 0.35 * still.max()
+    edges = film.template.edges
+    lengths = [np.linalg.norm(v[edges[:, 0]] - v[edges[:, 1]], axis=1) for v in (rigid, film.template.vertices)]
+    np.testing.assert_allclose(*lengths, rtol=1e-9)
+
+
+def test_a_fast_frame_is_found_with_flow_and_not_without(film):
+    with_flow, without = solve(film, 1, flow=True), solve(film, 1)
+    assert film.error_px(with_flow.vertices, 1).max() < 0.8 and film.error_px(with_flow.vertices, 1).mean() < 0.2
+    assert film.error_px(without.vertices, 1).max() > 2 * film.error_px(with_flow.vertices, 1).max()
+
+
+def test_cameras_without_a_plate_are_left_out(film):
+    before, now = list(film.frames[0]), list(film.frames[1])
+    before[0], now[3] = None, None
+    moved, _ = started(film, before, now)
+    assert film.error_px(moved, 1).mean() < 0.2 * film.error_px(film.template.vertices, 1).mean()
+
+
+def test_without_any_plate_nothing_moves(film):
+    moved, rigid = started(film, [None] * 5, film.frames[1])
+    np.testing.assert_array_equal(moved, film.template.vertices)
+    np.testing.assert_array_equal(rigid, film.template.vertices)
+
+
+def test_flow_that_lies_is_outvoted(film):
+    """One camera's plate is another frame's, rolled by ten pixels: it says what no other says."""
+    now = list(film.frames[1])
+    now[2] = np.roll(now[2], 10, axis=0)
+    moved, _ = started(film, film.frames[0], now)
+    honest, _ = started(film, film.frames[0], film.frames[1])
+    assert np.median(np.linalg.norm(moved - honest, axis=1)[film.seen]) < 0.25 * film.pixel

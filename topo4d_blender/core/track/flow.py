@@ -1,0 +1,108 @@
+"""Where the surface went since the frame before, from optical flow: the start of a frame's solution.
+
+Photometric alignment finds the surface only from nearby; a jaw that drops a centimetre in a frame is not near. Dense
+inverse search (Kroeger et al., ECCV 2016) follows such motion in each camera by itself, without any model. All cameras
+together and the bending prior make a motion of the surface out of it: a linear problem, reweighted because some of the
+flow is wrong (background beside the cheek, teeth behind lips). What is left is a fraction of a pixel to a pixel, which
+the comparison with the reference then removes: flow starts a frame, and never decides it, so it cannot drift.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from .appearance import project
+from .kernels import flow_equations
+from .pyramid import LevelCameras
+from .rigid import rigid_step
+from .surface import Surface
+from .system import MeshSystem
+
+Array = np.ndarray
+# Pixels: flow this far from the surface's motion counts a quarter (Geman-McClure), round after round. The first round
+# must take a fast jaw for true (graduated non-convexity), the last must not take the background.
+OUTLIERS = (16.0, 4.0, 1.5, 0.7)
+STIFFNESS = 3.0  # bending of the motion, relative to the median vertex's flow
+EDGE = 3  # pixels beside the picture's edge where flow is a guess
+_POOL = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="flow")
+
+
+class FlowStart:
+    """Moves the surface by optical flow; holds nothing of any frame."""
+
+    def __init__(self, surface: Surface, level: LevelCameras, system: MeshSystem):
+        """For pictures of `level`; `system` is borrowed, and its factorisation for this prior is made here."""
+        self.surface, self.level, self.system = surface, level, system
+
+    def __call__(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array]:
+        """`vertices` [V, 3] of the frame `before` (its picture buffer [P]) moved to the frame `now`.
+
+        Returns them and the same vertices moved rigidly only (the head's motion), each [V, 3].
+        """
+        points, flow, known = self._measure(vertices, before, now)
+        rigid = vertices
+        for outlier in OUTLIERS:
+            self._assemble(points, flow, known, rigid - vertices, outlier)
+            if not self.system.median_stiffness() > 0:
+                return vertices, vertices
+            rotation, shift = rigid_step(self.system, rigid)
+            rigid = rigid @ rotation.T + shift
+        moved = rigid
+        for outlier in OUTLIERS:
+            self._assemble(points, flow, known, moved - vertices, outlier)
+            stiffness = STIFFNESS * self.system.median_stiffness()
+            moved = moved + self.system.solve(stiffness * (self.surface.bending @ (moved - rigid)), stiffness)
+        return moved, rigid
+
+    def _measure(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array, Array]:
+        """Camera-space points [K, V, 3], their flow in pixels [K, V, 2], and where it is known [K, V]."""
+        level = self.level
+        seen = project(vertices, self.surface.triangles, level)
+        count = len(level.sizes)
+        flow = np.zeros((count, len(vertices), 2), np.float32)
+        known = np.zeros((count, len(vertices)), bool)
+        tolerance = 0.5 * self.surface.edge_length
+
+        def work(k: int) -> None:
+            a, b = _grey(level.view(before, k)), _grey(level.view(now, k))
+            if a is None or b is None:
+                return
+            depth = level.view(seen.depth, k)
+            rows = np.flatnonzero(np.isfinite(depth).any(axis=1))
+            columns = np.flatnonzero(np.isfinite(depth).any(axis=0))
+            if not len(rows):
+                return
+            height, width = depth.shape
+            margin = max(16, (rows[-1] - rows[0]) // 8)
+            top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+            part = np.s_[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
+            field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
+                np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
+            )
+            x, y = seen.pixels[k].T - np.float32(0.5)
+            inside = (x >= EDGE) & (y >= EDGE) & (x < width - 1 - EDGE) & (y < height - 1 - EDGE)
+            column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
+            inside &= np.abs(depth[row, column] - seen.camera_space[k, :, 2]) < tolerance
+            x, y = (np.where(inside, c, 0).astype(np.float32)[:, None] for c in (x - left, y - top))
+            flow[k] = cv2.remap(field, x, y, cv2.INTER_LINEAR)[:, 0]
+            known[k] = inside
+
+        list(_POOL.map(work, range(count)))
+        return seen.camera_space, flow, known
+
+    def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:
+        """Normal equations of the flow around a `motion` [V, 3], into the system."""
+        level, system = self.level, self.system
+        system.edge_blocks[:] = 0.0
+        flow_equations(
+            points, flow, known, level.rotations, level.intrinsics, motion, outlier, system.diagonal, system.gradient
+        )
+
+
+def _grey(picture: Array) -> Array | None:
+    """A picture [H, W] in 0..1 in 8 bits, None where there is none."""
+    return cv2.convertScaleAbs(picture, alpha=255) if np.isfinite(picture[0, 0]) else None
