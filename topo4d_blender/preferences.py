@@ -23,6 +23,7 @@ def _forget_engine(_preferences: bpy.types.AddonPreferences, _context: bpy.types
     if SESSION.job is None:
         SESSION.close_engine()
         SESSION.failure = ""
+        INSTALL.doctor = None
 
 
 class TOPO4D_AP_preferences(bpy.types.AddonPreferences):
@@ -48,7 +49,11 @@ class TOPO4D_AP_preferences(bpy.types.AddonPreferences):
         items=[
             ("auto", "As this Machine Needs", "With CUDA where an NVIDIA card and its driver can use it"),
             ("none", "None", "The processor alone: the smallest download"),
-            ("cpu", "CPU", "The package index's usual build"),
+            (
+                "usual",
+                "Usual Build",
+                "What the package index has for this system: on Linux that is the large one with CUDA",
+            ),
         ],
     )
     index: StringProperty(

@@ -32,7 +32,7 @@ _UNPACKED = 1.8  # times the download: what wheels grow to at least (CUDA's; num
 
 
 def look(torch: str, index: str, teller: Teller) -> dict:
-    """What a download would bring: {size, unknown, packages, why, house}. `torch`: "auto", "none", "cpu" or "cuda".
+    """What a download would bring: {size, unknown, packages, why, house}. `torch`: "auto", "none" or "usual".
 
     Raises BridgeError.
     """
@@ -87,7 +87,7 @@ def install(engines_folder: Path, found: dict, index: str, teller: Teller) -> di
 
 
 def wanted(torch: str) -> list[str]:
-    """The requirements of an engine with this build of torch, "none" for one without."""
+    """The requirements of an engine; `torch` "none" for one without it."""
     left_out = pins.HEAVY if torch == "none" else ()
     return [f"{name}=={version}" for name, version in pins.engine_pins(pins.tag()).items() if name not in left_out]
 
