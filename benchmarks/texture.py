@@ -1,0 +1,162 @@
+"""The texture's tables: `python benchmarks/texture.py --captures DIR [--take TAKE] [--held-out cam11] [--out DIR]`.
+
+DIR holds captures with truth, as ict_dev (capture_hires: one frame of large plates) and ict_plain (truth_texture.png).
+
+    held out   a camera is left out of the bake and its plate compared with the mesh drawn with the map
+               pores: the detail above 2 px that the view shares with the plate, squared, over what it shares when each
+               texel shows its best view alone. Sensor noise is no part of it, as it is of a plate's own energy
+    true map   the map of one frame against the texture that the plates show, both reduced to the plates' resolution
+
+TAKE is a tracked take of ict_dev: the held-out table is then also made with its geometry. Crops go to --out as .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from texture_scores import compare, draw, plain_average, scored_pixels
+
+from topo4d_blender.core.capture import Capture, open_capture, read_plate
+from topo4d_blender.core.take import Take
+from topo4d_blender.core.template import Template, read_template
+from topo4d_blender.core.texture.fill import fill_empty
+from topo4d_blender.core.texture.frame import Canvas, Solved, paint, solve_frame
+from topo4d_blender.core.texture.plan import Choice
+from topo4d_blender.core.texture.splat import paint_splat
+from topo4d_blender.core.texture.uv import EMPTY
+
+Array = np.ndarray
+_CROP = 256  # px of a plate along a side of a crop
+
+
+def main() -> None:
+    """Print the tables that the captures allow."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--captures", type=Path, required=True)
+    parser.add_argument("--take", type=Path, help="a tracked take of ict_dev")
+    parser.add_argument("--held-out", default="cam11")
+    parser.add_argument("--resolution", type=int, default=4096, help="of the held-out table's maps")
+    parser.add_argument("--out", type=Path, default=Path("."), help="where the crops go")
+    parser.add_argument("--splat", action="store_true", help="also the slow way")
+    parser.add_argument("--only", choices=("held-out", "true-map"), help="one of the tables")
+    arguments = parser.parse_args()
+    if arguments.only != "true-map":
+        held_out(arguments)
+    if arguments.only != "held-out":
+        true_map(arguments.captures / "ict_plain")
+
+
+def held_out(arguments: argparse.Namespace) -> None:
+    """PSNR, SSIM and fine detail of the view of a camera that the bake did not have."""
+    folder = arguments.captures / "ict_dev"
+    capture, template = open_capture(folder / "capture_hires"), read_template(folder / "capture_hires" / "start.obj")
+    frame = capture.frames[0]
+    truth = np.load(folder / "truth.npz")
+    geometries = {"true": truth["vertices"][frame - 1].astype(np.float64)}
+    if arguments.take:
+        geometries["tracked"] = Take.open(arguments.take).read_geometry(frame).astype(np.float64)
+    index = [camera.name for camera in capture.cameras].index(arguments.held_out)
+    camera, plates = capture.cameras[index].undistorted(), read_plates(capture, frame)
+    canvas, clock = Canvas.of(template, arguments.resolution), Clock()
+    print("| geometry | way | PSNR | SSIM | energy above 2 px | 1-4 px | pores, beside noise | s |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, vertices in geometries.items():
+        given = [(k, None if k == index else plate, None) for k, plate in enumerate(plates)]
+        cameras = [one.undistorted() for one in capture.cameras]
+        with clock("solve"):
+            solved = solve_frame(canvas, vertices, cameras, given, lambda: None)
+        pictures, sharpest = [plates[index].astype(np.float32)], None
+        for way, bake in ways(template, canvas, solved, arguments.splat).items():
+            with clock(way):
+                texture = bake()
+            drawn, ids = draw(texture, vertices, template, camera)
+            mask = scored_pixels(ids, vertices, template.triangles, camera, truth["face_mask"])
+            s = compare(drawn, plates[index], mask)
+            sharpest = sharpest or s["common"]
+            s["pores"] = (s["common"] / sharpest) ** 2
+            values = " | ".join(f"{s[key]:.3f}" for key in ("ssim", "high", "band", "pores"))
+            print(f"| {name} | {way} | {s['psnr']:.2f} | {values} | {clock.last:.0f} |", flush=True)
+            pictures.append(drawn)
+        write_crops(arguments.out / f"crops_{name}.png", pictures, mask)
+
+
+def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dict[str, Callable[[], Array]]:
+    """Every way to bake one solved frame."""
+
+    def inverse() -> Array:
+        texture, _ = paint(canvas, solved)
+        fill_empty(texture, canvas.uv_map.ids == EMPTY)
+        return texture
+
+    def one() -> Array:
+        return paint(canvas, replace(solved, choice=Choice(1, solved.choice.power)))[0]
+
+    found = {"best view alone": one, "plain average": lambda: plain_average(canvas, solved)[0], "inverse": inverse}
+    if splat:
+        found["splat"] = lambda: paint_splat(template, canvas, solved)
+    return found
+
+
+def true_map(folder: Path) -> None:
+    """PSNR of one frame's map against what the flat shader showed."""
+    capture, template = open_capture(folder / "capture"), read_template(folder / "capture" / "start.obj")
+    frame = capture.frames[0]
+    vertices = np.load(folder / "truth.npz")["vertices"][0].astype(np.float64)
+    with Image.open(folder / "truth_texture.png") as picture:
+        truth = np.asarray(picture.convert("RGB"))
+    canvas, size = Canvas.of(template, len(truth)), capture.cameras[0].height
+    given = [(k, plate, None) for k, plate in enumerate(read_plates(capture, frame))]
+    solved = solve_frame(canvas, vertices, [c.undistorted() for c in capture.cameras], given, lambda: None)
+    _, coverage = paint(canvas, solved)
+    seen = cv2.resize((coverage > 0).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.999
+    small = cv2.resize(truth, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    print(f"\n| way | PSNR against the true map at {size} |\n|---|---|")
+    for way, bake in ways(template, canvas, solved, False).items():
+        map_ = cv2.resize(bake(), (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+        print(f"| {way} | {10 * np.log10(255**2 / ((map_ - small)[seen] ** 2).mean()):.2f} |", flush=True)
+
+
+def read_plates(capture: Capture, frame: int) -> list[Array]:
+    """All plates of `frame`, in the order of the cameras."""
+    return [read_plate(capture.images[frame][camera.name], camera) for camera in capture.cameras]
+
+
+def write_crops(path: Path, pictures: list[Array], mask: Array) -> None:
+    """The plate and the drawn views side by side, at three places of the face."""
+    y, x = np.argwhere(mask).mean(axis=0).astype(int)
+    rows = []
+    for dy, dx in ((-_CROP, 0), (0, -_CROP // 2), (_CROP // 2, _CROP // 4)):
+        top, left = max(y + dy - _CROP // 2, 0), max(x + dx - _CROP // 2, 0)
+        parts = [p[top : top + _CROP, left : left + _CROP] for p in pictures]
+        rows.append(np.hstack([cv2.resize(p, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for p in parts]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.rint(np.vstack(rows)).clip(0, 255).astype(np.uint8)).save(path)
+
+
+class Clock:
+    """Seconds of the last step."""
+
+    last = 0.0
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        began = time.perf_counter()
+        yield
+        self.last = time.perf_counter() - began
+        print(f"{name}: {self.last:.1f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
