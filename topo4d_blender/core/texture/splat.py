@@ -33,7 +33,8 @@ _ROUNDS = 2  # of reweighting
 _STEPS = 40  # of LSMR, at most
 _PRECISE = 1e-3  # where LSMR stops, relative
 _OUTLIER = 12.0  # of 255: a residual this large counts half
-_PULL = 0.3  # towards the mean of the views, in shares of what an ordinary Gaussian weighs
+_PULL = 0.2  # towards the mean of the views, as strong as so much of one pixel that shows a Gaussian alone
+_FAINT = 1e-3  # the shared colour counts as so much of a pixel
 _LARGEST_WINDOW = 1 << 22  # texels: a patch over a seam may lie at both ends of the map; its cells are drawn in parts
 
 
@@ -99,9 +100,8 @@ def fit_colours(rows: list[Rows], shared: Array) -> Array:
         return shared.astype(np.float32)
     weights, colours = sp.vstack([r.weights for r in rows], format="csr"), np.concatenate([r.colours for r in rows])
     trust = np.concatenate([r.trust for r in rows])
-    amount = weights.T @ trust
-    some = 1e-3 * max(float(amount.max()), 1e-30)
-    mean = (weights.T @ (trust[:, None] * colours) + some * shared) / (amount + some)[:, None]
+    mean = weights.T @ (trust[:, None] * colours) + _FAINT * shared
+    mean /= (weights.T @ trust + _FAINT)[:, None]
     fitted = mean = mean.astype(np.float32)
     for _ in range(_ROUNDS):
         residual = colours - weights @ fitted
@@ -115,11 +115,11 @@ def _least_squares(weights: sp.csr_matrix, colours: Array, trust: Array, mean: A
     root = np.sqrt(trust).astype(np.float32)
     scaled = weights.data * np.repeat(root, np.diff(weights.indptr))
     system = sp.csr_matrix((scaled, weights.indices, weights.indptr), shape=weights.shape)
-    diagonal = np.bincount(weights.indices, scaled.astype(np.float64) ** 2, weights.shape[1])
-    damp = float(np.sqrt(_PULL * np.median(diagonal[diagonal > 0]))) if diagonal.any() else 1.0
     right = root[:, None] * (colours - weights @ mean)
     change = [
-        lsmr(system, right[:, c], damp=damp, atol=_PRECISE, btol=_PRECISE, maxiter=_STEPS, x0=(start - mean)[:, c])[0]
+        lsmr(
+            system, right[:, c], damp=_PULL**0.5, atol=_PRECISE, btol=_PRECISE, maxiter=_STEPS, x0=(start - mean)[:, c]
+        )[0]
         for c in range(3)
     ]
     return (mean + np.stack(change, axis=1)).astype(np.float32)

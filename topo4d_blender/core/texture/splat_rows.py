@@ -73,7 +73,9 @@ def camera_rows(
     )  # fmt: skip
     if len(trust) == 0:
         return None
-    centres, conics, reaches = _project(points, sizes, projection, point_shift - corner)
+    centres, conics, reaches, depths = _project(points, sizes, projection)
+    centres += point_shift - corner
+    _drop_hidden(centres, depths, depth, tolerance, reaches)
     most = _count_reached(centres, reaches, row_of)
     rows, columns = np.empty(most, np.int32), np.empty(most, np.int32)
     values, cover = np.empty(most, np.float32), np.zeros(len(trust), np.float32)
@@ -85,8 +87,8 @@ def camera_rows(
     return Rows(weights[keep], colours[keep], trust[keep]) if len(keep) else None
 
 
-def _project(points: Array, sizes: Array, projection: Array, shift: Array) -> tuple[Array, ...]:
-    """Centres [n, 2] with `shift` [n, 2] added, conics [n, 3] and half widths of the boxes [n, 2].
+def _project(points: Array, sizes: Array, projection: Array) -> tuple[Array, ...]:
+    """Centres [n, 2], conics [n, 3], half widths of the boxes [n, 2] and depths [n].
 
     The covariance of an isotropic Gaussian in the picture is its variance times J J' (EWA splatting), and a pixel.
     """
@@ -98,7 +100,7 @@ def _project(points: Array, sizes: Array, projection: Array, shift: Array) -> tu
     xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
     conics = np.stack([yy, -xy, xx], axis=1) / (xx * yy - xy * xy)[:, None]
     reaches = np.sqrt(-2 * np.log(LEAST_ALPHA) * np.stack([xx, yy], axis=1))
-    return centres + shift, conics, reaches
+    return centres, conics, reaches, depth[:, 0]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -139,6 +141,28 @@ def _box(centres, reaches, i, width, height):
         max(0, int(np.ceil(centres[i, 1] - reaches[i, 1] - 0.5))),
         min(height, int(np.floor(centres[i, 1] + reaches[i, 1] - 0.5)) + 1),
     )
+
+
+@nb.njit(cache=True, nogil=True)
+def _drop_hidden(centres, depths, zbuf, tolerance, reaches):
+    """Let Gaussians behind the patch's own surface reach nothing: a pixel shows what lies before them.
+
+    Each is compared with the farthest of the four pixel centres around it, so that slope within a pixel hides nothing;
+    just beyond the patch's outline, where none of the four shows it, with those around them.
+    """
+    height, width = zbuf.shape
+    for i in range(len(centres)):
+        x, y = int(np.floor(centres[i, 0] - 0.5)), int(np.floor(centres[i, 1] - 0.5))
+        farthest = np.float32(0)
+        for more in range(2):
+            for v in range(max(y - more, 0), min(y + 2 + more, height)):
+                for u in range(max(x - more, 0), min(x + 2 + more, width)):
+                    if np.isfinite(zbuf[v, u]):
+                        farthest = max(farthest, zbuf[v, u])
+            if farthest > 0:
+                break
+        if depths[i] > farthest + tolerance:
+            reaches[i, 0], reaches[i, 1] = -1, -1
 
 
 @nb.njit(cache=True, nogil=True)
