@@ -101,6 +101,7 @@ def _resolve(requirements: list[str], index: str, teller: Teller) -> list[dict]:
             "".join(f"{name}=={version}\n" for name, version in pins.constraints(pins.tag()).items()), "utf-8"
         )
         words = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(work / "report.json")]
+        words += ["--use-feature", "fast-deps"]  # where an index offers no metadata apart: its bytes, not whole wheels
         words += ["--only-binary", ":all:", "--constraint", str(constraints), *_index(index), *requirements]
         run_pip(find_pip(), words, work, teller.check, offline=False)
         return json.loads((work / "report.json").read_text("utf-8"))["install"]
