@@ -43,19 +43,22 @@ def link_sequence(paths: Mapping[int, Path], folder: Path) -> dict[int, Path]:
     return linked
 
 
-def load_sequence(paths: Mapping[int, Path], name: str) -> bpy.types.Image:
-    """The image data-block of a sequence (`is_sequence`), sRGB whatever a studio's colour configuration defaults to."""
+def load_sequence(paths: Mapping[int, Path], name: str, linear: bool = False) -> bpy.types.Image:
+    """The image data-block of a sequence (`is_sequence`), sRGB whatever a studio's colour configuration defaults to.
+
+    `linear`: linear light with the primaries of Rec. 709 instead.
+    """
     image = bpy.data.images.load(str(paths[min(paths)]), check_existing=False)
     image.name = name
     image.source = "SEQUENCE" if len(paths) > 1 else "FILE"
-    set_srgb(image)
+    set_colour_space(image, linear)
     return image
 
 
-def set_srgb(image: bpy.types.Image) -> None:
-    """Mark `image` as sRGB; configurations without a space of that name keep their default."""
+def set_colour_space(image: bpy.types.Image, linear: bool = False) -> None:
+    """Mark `image` as sRGB or as `linear`; configurations without a space of that name keep their default."""
     try:
-        image.colorspace_settings.name = "sRGB"
+        image.colorspace_settings.name = "Linear Rec.709" if linear else "sRGB"
     except TypeError:
         pass
 

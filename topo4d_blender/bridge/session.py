@@ -15,7 +15,7 @@ from pathlib import Path
 
 import bpy
 
-from . import shape_keys, takes
+from . import maps, shape_keys, takes
 from .arrays import capture_to_object
 from .engine import Engine
 from .errors import BridgeError
@@ -242,7 +242,7 @@ class Session:
 def _has_results(job: Job) -> bool:
     if job.folder is None:
         return False
-    return bool(takes.solved_frames(job.folder) if job.kind == "track" else takes.textured_frames(job.folder))
+    return bool(takes.solved_frames(job.folder) if job.kind == "track" else maps.find(job.folder).frames)
 
 
 SESSION = Session()

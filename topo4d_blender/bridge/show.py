@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from . import cameras, images, shape_keys, takes
+from . import cameras, images, maps, shape_keys, takes
 from .arrays import capture_to_object
 
 WORST = 5  # how many frames the Review panel lists
@@ -40,11 +40,15 @@ def show_take(
     return len(frames), [frame for frame in solved if frame not in frames]
 
 
-def show_textures(obj: bpy.types.Object, folder: Path, uv_map: str = "") -> int:
-    """Let `obj` wear the baked textures of the take at `folder`; returns how many. Raises BridgeError without any."""
-    frames = takes.textured_frames(folder)
-    images.show_sequence(obj, takes.texture_folder(folder), frames, uv_map)
-    return len(frames)
+def show_textures(obj: bpy.types.Object, folder: Path, uv_map: str = "", masters: bool = False) -> int:
+    """Let `obj` wear the baked textures of the take at `folder`, for the viewport or the `masters`; returns how many.
+
+    Raises BridgeError without any.
+    """
+    found = maps.find(folder, masters)
+    images.show_maps(obj, maps.as_sequences(found, folder), uv_map)
+    obj.topo4d.masters = masters
+    return len(found.frames)
 
 
 def is_behind(obj: bpy.types.Object) -> bool:

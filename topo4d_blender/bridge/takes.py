@@ -1,7 +1,6 @@
-"""Reads a take folder the way Blender needs it: frames, errors, textures. The engine alone writes it.
+"""Reads a take folder the way Blender needs it: frames and errors (textures: `maps`). The engine alone writes it.
 
-The layout is the engine's (docs/formats.md): geometry/000123.npy, metrics.jsonl, texture/000123.png and, for the
-viewport, texture_2k/000123.png.
+The layout is the engine's (docs/formats.md): geometry/000123.npy, metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -19,17 +18,6 @@ from .errors import BridgeError
 def solved_frames(folder: Path) -> list[int]:
     """Frame numbers with geometry, ascending; empty where there is no take."""
     return _numbers(folder / "geometry", "npy")
-
-
-def textured_frames(folder: Path) -> list[int]:
-    """Frame numbers with a viewport texture, ascending."""
-    return _numbers(texture_folder(folder), "png")
-
-
-def texture_folder(folder: Path) -> Path:
-    """The proxies, or the masters where a bake was too small to need proxies."""
-    proxies = folder / "texture_2k"
-    return proxies if _numbers(proxies, "png") else folder / "texture"  # an empty one may be left behind
 
 
 def read_geometry(folder: Path, frame: int) -> Array:

@@ -1,11 +1,17 @@
 """Texture: bake, and show what is baked."""
 
 import bpy
+from bpy.props import EnumProperty
 
 from ..bridge import cameras, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from .common import NO_CAMERA, can_start, is_free, needs_take, start, tracked
+
+SIZES = {
+    "PROXY": "Show the textures at most 2048 pixels wide: they play in the viewport",
+    "MASTER": "Show the textures as they were baked: at 8K each takes seconds to read and 256 MB of memory or more",
+}
 
 
 class TOPO4D_OT_bake(bpy.types.Operator):
@@ -47,7 +53,8 @@ def finish_bake(job: Job) -> str:
     obj, scene = job.obj.find(), job.scene.find()
     if obj is None or scene is None:
         return f"The textures of {job.folder.name} are baked; open the file they belong to."
-    return f"{show.show_textures(obj, job.folder, scene.topo4d.uv_map)} frames have textures"
+    count = show.show_textures(obj, job.folder, scene.topo4d.uv_map, obj.topo4d.masters)
+    return f"{count} frames have textures"
 
 
 class TOPO4D_OT_show_textures(bpy.types.Operator):
@@ -57,16 +64,29 @@ class TOPO4D_OT_show_textures(bpy.types.Operator):
     bl_label = "Show Textures"
     bl_options = {"UNDO"}
 
+    size: EnumProperty(
+        name="Size",
+        items=[("PROXY", "2K", SIZES["PROXY"]), ("MASTER", "Full Size", SIZES["MASTER"])],
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A take that is not being worked on."""
         return needs_take(cls, context) and is_free(cls)
 
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip of the one size or the other."""
+        return SIZES[properties.size]
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Build the material anew from what is on disk."""
         obj = tracked(context)
         try:
-            count = show.show_textures(obj, takes.folder_of(obj), context.scene.topo4d.uv_map)
+            count = show.show_textures(
+                obj, takes.folder_of(obj), context.scene.topo4d.uv_map, masters=self.size == "MASTER"
+            )
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

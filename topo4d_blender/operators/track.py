@@ -5,7 +5,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ..bridge import cameras, meshes, shape_keys, show, takes
+from ..bridge import cameras, maps, meshes, shape_keys, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from ..preferences import get_preferences
@@ -134,8 +134,8 @@ class TOPO4D_OT_load_take(bpy.types.Operator):
             return {"CANCELLED"}
         try:
             count, damaged = show.show_take(obj, settings.root, folder, context.scene)
-            if takes.textured_frames(folder):
-                show.show_textures(obj, folder, settings.uv_map)
+            if maps.find(folder).frames:
+                show.show_textures(obj, folder, settings.uv_map, obj.topo4d.masters)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -28,7 +28,11 @@ class TOPO4D_PT_texture(Tab, bpy.types.Panel):
         column.prop(settings, "bake_frames", placeholder="All tracked")
         column.prop(settings, "bake_again")
         big_button(layout, "topo4d.bake", icon="RENDER_STILL")
-        layout.operator("topo4d.show_textures", icon="TEXTURE")
+        row = layout.row(align=True)
+        row.label(text="Show", icon="TEXTURE")
+        for size, name in (("PROXY", "2K"), ("MASTER", "Full Size")):
+            shown = obj.topo4d.masters == (size == "MASTER")
+            row.operator("topo4d.show_textures", text=name, depress=shown).size = size
         draw_message(layout, "bake")
 
 
