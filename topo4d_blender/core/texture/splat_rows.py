@@ -147,21 +147,27 @@ def _box(centres, reaches, i, width, height):
 def _drop_hidden(centres, depths, zbuf, tolerance, reaches):
     """Let Gaussians behind the patch's own surface reach nothing: a pixel shows what lies before them.
 
-    Each is compared with the farthest of the four pixel centres around it, so that slope within a pixel hides nothing;
-    just beyond the patch's outline, where none of the four shows it, with those around them.
+    Each is compared with the pixel that it lies in; the slack for slope is that of
+    the flatter side of the pixel, so that the far side of a fold does not count.
     """
     height, width = zbuf.shape
     for i in range(len(centres)):
-        x, y = int(np.floor(centres[i, 0] - 0.5)), int(np.floor(centres[i, 1] - 0.5))
-        farthest = np.float32(0)
-        for more in range(2):
-            for v in range(max(y - more, 0), min(y + 2 + more, height)):
-                for u in range(max(x - more, 0), min(x + 2 + more, width)):
-                    if np.isfinite(zbuf[v, u]):
-                        farthest = max(farthest, zbuf[v, u])
-            if farthest > 0:
-                break
-        if depths[i] > farthest + tolerance:
+        x = min(max(int(np.floor(centres[i, 0])), 0), width - 1)
+        y = min(max(int(np.floor(centres[i, 1])), 0), height - 1)
+        if not np.isfinite(zbuf[y, x]):  # past the patch's outline: far behind what shows beside it is hidden too
+            nearest = zbuf[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].min()
+            if depths[i] > nearest + 5 * tolerance:
+                reaches[i, 0], reaches[i, 1] = -1, -1
+            continue
+        z = zbuf[y, x]
+        slope_x, slope_y = np.float32(np.inf), np.float32(np.inf)
+        for step in (-1, 1):
+            if 0 <= x + step < width:
+                slope_x = min(slope_x, abs(zbuf[y, x + step] - z))
+            if 0 <= y + step < height:
+                slope_y = min(slope_y, abs(zbuf[y + step, x] - z))
+        slack = tolerance + (slope_x if np.isfinite(slope_x) else 0) + (slope_y if np.isfinite(slope_y) else 0)
+        if depths[i] > z + slack:
             reaches[i, 0], reaches[i, 1] = -1, -1
 
 
