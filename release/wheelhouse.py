@@ -24,7 +24,6 @@ from topo4d_blender.core.protocol import ENGINE
 
 from . import licences
 
-PIP = "pip==25.3"  # does the installing, so that the Python there needs none
 GSPLAT = "gsplat==1.5.3"  # its wheel in the index compiles at first use; only a compiled one is taken
 _UV_PLATFORM = {"linux-x64": "x86_64-manylinux_2_28", "windows-x64": "windows", "macos-arm64": "aarch64-apple-darwin"}
 _MACOS = "14.0"  # the oldest that torch's wheels are made for
@@ -96,7 +95,7 @@ def resolve(order: Order, scratch: Path) -> Path:
     """A requirements file of the direct ones, pip, and everything they bring along, with hashes, by uv."""
     uv = os.environ.get("UV") or shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     asked, constraints, resolved = (scratch / name for name in ("asked.txt", "constraints.txt", "resolved.txt"))
-    asked.write_text("".join(f"{line}\n" for line in (*wanted(order), PIP)), "utf-8")
+    asked.write_text("".join(f"{line}\n" for line in (*wanted(order), pins.PIP)), "utf-8")
     constraints.write_text(
         "".join(f"{name}=={version}\n" for name, version in pins.constraints(order.python).items()), "utf-8"
     )
@@ -140,7 +139,7 @@ def describe(order: Order, folder: Path) -> Wheelhouse:
         name = canonicalize_name(metadata["Name"])
         licences.check(name, licence, order.nvidia)
         wheel = Wheel(name, metadata["Version"], path.name, sha256(path), path.stat().st_size, licence)
-        if f"{name}=={wheel.version}" == PIP:
+        if f"{name}=={wheel.version}" == pins.PIP:
             pip = wheel
             continue
         wheels.append(wheel)

@@ -92,6 +92,10 @@ MACHINES = [
 ]
 
 
+def test_one_pip_installs_everywhere():
+    assert pins.PIP in PYPROJECT["dependency-groups"]["release"]
+
+
 def test_the_tables_of_dependencies_say_the_same():
     assert {f"{name}=={version}" for name, version, _ in ROWS} == {*PINS, *BROUGHT}
 

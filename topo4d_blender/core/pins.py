@@ -14,6 +14,7 @@ from pathlib import Path
 
 TESTED = "3.11"  # the Python of pyproject.toml's own pins; for the others it says what differs
 HEAVY = ("torch",)  # left out of an engine that has no use for it: several GB on some systems, and one method needs it
+PIP = "pip==25.3"  # what installs; an older one reads whole wheels to learn what they need
 _PIN = re.compile(r"([A-Za-z0-9._-]+)==([\w.]+)")
 
 

@@ -103,10 +103,23 @@ def _resolve(requirements: list[str], index: str, teller: Teller) -> list[dict]:
         words = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(work / "report.json")]
         words += ["--use-feature", "fast-deps"]  # where an index offers no metadata apart: its bytes, not whole wheels
         words += ["--only-binary", ":all:", "--constraint", str(constraints), *_index(index), *requirements]
-        run_pip(find_pip(), words, work, teller.check, offline=False)
+        run_pip(_new_pip(work, index, teller), words, work, teller.check, offline=False)
         return json.loads((work / "report.json").read_text("utf-8"))["install"]
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _new_pip(work: Path, index: str, teller: Teller) -> list[str]:
+    """The command line of a pip that can look without downloading, where the index has it; else of this Python's own."""
+    own = find_pip()
+    try:
+        words = ["download", "--no-deps", "--only-binary", ":all:", "--dest", str(work), *_index(index), pins.PIP]
+        run_pip(own, words, work, teller.check, offline=False)
+    except BridgeError:
+        teller.check()
+        return own
+    (wheel,) = work.glob("pip-*.whl")
+    return find_pip(wheel)
 
 
 def _wheel(item: dict) -> tuple[Wheel, str]:
