@@ -110,7 +110,7 @@ def _resolve(requirements: list[str], index: str, teller: Teller) -> list[dict]:
 
 
 def _new_pip(work: Path, index: str, teller: Teller) -> list[str]:
-    """The command line of a pip that can look without downloading, where the index has it; else of this Python's own."""
+    """The command line of a pip that can look without downloading, if the index has it; else this Python's own."""
     own = find_pip()
     try:
         words = ["download", "--no-deps", "--only-binary", ":all:", "--dest", str(work), *_index(index), pins.PIP]
