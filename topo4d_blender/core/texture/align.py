@@ -22,7 +22,7 @@ from .views import Views
 
 Array = np.ndarray
 WINDOW_RINGS = 4  # of the mesh: one vertex alone knows too little
-_WINDOW = 8.0  # vertices that are averaged so, effectively
+_WINDOW = 3.0  # vertices of their worth of independent knowledge: fewer than are averaged, rims err alike
 _LEVELS = ((3.0, 2), (1.2, 2))  # the finer bound of the band, px sigma, and steps there; coarse first
 _BAND = 3.0  # the band's coarser bound over its finer one
 _EDGE_PX = 12.0  # px an edge at which plates are compared: larger plates are shrunk
