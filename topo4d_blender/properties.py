@@ -36,6 +36,9 @@ class TOPO4D_PG_object(bpy.types.PropertyGroup):
         name="Take", description="Folder that holds the solved frames of this mesh", subtype="DIR_PATH"
     )
     worst: CollectionProperty(type=TOPO4D_PG_frame)
+    head_motion: BoolProperty(
+        name="Head Motion on the Object", description="Whether the object carries the head's motion"
+    )
     masters: BoolProperty(name="Full Size", description="Whether the textures are shown as large as they were baked")
 
 

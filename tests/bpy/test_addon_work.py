@@ -17,7 +17,7 @@ import addon_utils  # noqa: E402
 import bridge_scenes as scenes  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from topo4d_blender.bridge import cameras, engine, pump, shape_keys, takes  # noqa: E402
+from topo4d_blender.bridge import cameras, engine, head_motion, pump, shape_keys, takes  # noqa: E402
 from topo4d_blender.bridge.session import SESSION  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_worker.py").read_text()
@@ -98,6 +98,25 @@ def test_an_undo_during_a_job_loses_no_frame(artist, tmp_path):
     pump._after_undo()
     beat_until(lambda: len(shape_keys.frames_on(obj)) == 2)
     assert_shows(obj, tmp_path / "take é", [4, 5])
+
+
+def test_while_frames_arrive_the_keys_hold_the_heads_motion_too(artist, tmp_path):
+    obj, folder = artist("slow"), tmp_path / "take é"
+    bpy.ops.topo4d.track()
+    beat_until(lambda: len(shape_keys.frames_on(obj)) == 2)
+    bpy.ops.topo4d.cancel()
+    beat_until(idle)
+    with pytest.raises(RuntimeError, match="head_pose.npy"):
+        bpy.ops.topo4d.head_motion()
+    (folder / "take.json").write_text('{"frames": [4, 5]}')
+    turned = np.diag([-1.0, 1.0, -1.0, 1.0])
+    np.save(folder / "head_pose.npy", np.stack([np.eye(4), turned]))
+    assert bpy.ops.topo4d.head_motion() == {"FINISHED"} and head_motion.is_on(obj)
+    assert not np.allclose(scenes.evaluated(obj, 5), takes.read_geometry(folder, 5))
+    bpy.ops.topo4d.track()
+    beat_until(lambda: SESSION.job.done == 2 and not SESSION.job.backlog)
+    assert not head_motion.is_on(obj)
+    assert_shows(obj, folder, [4, 5])
 
 
 def test_an_object_in_edit_mode_gets_its_frames_when_it_is_left(artist, tmp_path):

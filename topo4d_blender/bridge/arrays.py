@@ -13,6 +13,7 @@ from mathutils import Matrix
 
 Array = np.ndarray
 
+REST = "topo4d_rest"  # on an object that carries a head's motion (`head_motion`): its channels without it
 CAPTURE_TO_BLENDER = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
 
 
@@ -27,9 +28,24 @@ def capture_to_object(obj: bpy.types.Object, root: bpy.types.Object | None) -> A
     return None if np.allclose(matrix, np.eye(4), atol=1e-6) else matrix
 
 
+def object_world(obj: bpy.types.Object) -> Array:
+    """`obj`'s world matrix, where it rests if it carries a head's motion.  # [4, 4] float64."""
+    return np.array(_world(obj), np.float64)
+
+
 def _world(obj: bpy.types.Object) -> Matrix:
-    """`obj`'s world matrix, also right after it was made, when `matrix_world` still waits for a depsgraph update."""
-    return obj.matrix_world if obj.parent or obj.constraints else obj.matrix_basis
+    """`obj`'s world matrix, also right after it was moved, when `matrix_world` still waits for a depsgraph update."""
+    basis = obj.matrix_basis
+    if REST in obj:
+        values = list(obj[REST]["basis"])
+        basis = Matrix([values[i : i + 4] for i in (0, 4, 8, 12)])
+    elif obj.constraints:
+        return obj.matrix_world
+    if obj.parent is None:
+        return basis
+    if obj.parent_type == "OBJECT":
+        return _world(obj.parent) @ obj.matrix_parent_inverse @ basis
+    return obj.matrix_world @ obj.matrix_basis.inverted_safe() @ basis
 
 
 def transform(points: Array, matrix: Array | None) -> Array:

@@ -13,14 +13,25 @@ import numpy as np
 _INTERPOLATION = {"CONSTANT": 0, "LINEAR": 1}  # values of rna_enum_beztriple_interpolation_mode_items
 
 
-def ensure(block: bpy.types.ID, path: str, action_name: str) -> bpy.types.FCurve:
-    """The curve that drives `path` of `block`, made (with the action `action_name` if there is none) where missing."""
+def ensure(block: bpy.types.ID, path: str, action_name: str, index: int = 0) -> bpy.types.FCurve:
+    """The curve that drives `path` of `block`, made (with the action `action_name` if there is none) where missing.
+
+    `index` is the element of an array, such as a location.
+    """
     data = block.animation_data or block.animation_data_create()
     if data.action is None:
         data.action = bpy.data.actions.new(action_name)
     if hasattr(data.action, "fcurve_ensure_for_datablock"):
-        return data.action.fcurve_ensure_for_datablock(block, path)
-    return data.action.fcurves.find(path) or data.action.fcurves.new(path)
+        return data.action.fcurve_ensure_for_datablock(block, path, index=index)
+    return data.action.fcurves.find(path, index=index) or data.action.fcurves.new(path, index=index)
+
+
+def has(block: bpy.types.ID, path: str) -> bool:
+    """Whether a curve drives `path` of `block`, or an element of it."""
+    data = block.animation_data
+    if data is None or data.action is None:
+        return False
+    return any(curve.data_path == path for curve in _curves(data))
 
 
 def write(
@@ -40,16 +51,21 @@ def write(
     curve.update()
 
 
-def remove(block: bpy.types.ID, path: str) -> None:
-    """Take the animation off `path` of `block`; nothing happens where there is none."""
+def remove(block: bpy.types.ID, path: str, index: int = 0) -> None:
+    """Take the animation off `path` of `block` (its element `index`); nothing happens where there is none."""
     data = block.animation_data
     if data is not None and data.action is not None:
-        curve = ensure(block, path, "")
-        owner = data.action.fcurves if hasattr(data.action, "fcurves") else _channelbag(data).fcurves
-        owner.remove(curve)
+        curve = ensure(block, path, "", index)
+        _curves(data).remove(curve)
 
 
-def _channelbag(data: bpy.types.AnimData):
+def _curves(data: bpy.types.AnimData):
+    """The curves of `data`: where actions have slots, those of its slot, for a mesh and its keys may share an action."""
+    if not hasattr(data, "action_slot"):
+        return data.action.fcurves
     from bpy_extras import anim_utils  # not in every version this module loads in
 
-    return anim_utils.action_get_channelbag_for_slot(data.action, data.action_slot)
+    if not hasattr(anim_utils, "action_get_channelbag_for_slot"):  # 4.4
+        return data.action.fcurves
+    bag = anim_utils.action_get_channelbag_for_slot(data.action, data.action_slot)
+    return () if bag is None else bag.fcurves

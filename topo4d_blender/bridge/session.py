@@ -15,7 +15,7 @@ from pathlib import Path
 
 import bpy
 
-from . import maps, shape_keys, takes
+from . import head_motion, maps, shape_keys, takes
 from .arrays import capture_to_object
 from .engine import Engine
 from .errors import BridgeError
@@ -224,6 +224,9 @@ class Session:
         obj = job.obj.find() if job.obj else None
         if obj is None or obj.mode not in ("OBJECT", "POSE") or not job.backlog:
             return False
+        if head_motion.is_on(obj):  # poses are known when all is solved; until then the keys hold everything
+            head_motion.take_off(obj)
+            job.backlog = deque(takes.solved_frames(job.folder))
         matrix = capture_to_object(obj, job.root.find() if job.root else None)
         if takes.folder_of(obj) != job.folder:
             shape_keys.clear(obj)  # frames of two takes side by side would be neither

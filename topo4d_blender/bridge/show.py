@@ -6,8 +6,9 @@ from pathlib import Path
 
 import bpy
 
-from . import cameras, images, maps, shape_keys, takes
-from .arrays import capture_to_object
+from . import cameras, head_motion, images, maps, shape_keys, takes
+from .arrays import Array, capture_to_object, transform
+from .errors import BridgeError
 
 WORST = 5  # how many frames the Review panel lists
 
@@ -21,16 +22,17 @@ def show_take(
     """
     solved = takes.solved_frames(folder)
     frames = [frame for frame in solved if takes.is_whole(folder, frame)]
-    matrix = capture_to_object(obj, root)
     if frames:
         shape_keys.check(obj, takes.read_geometry(folder, frames[0]))
-    shape_keys.build(obj, frames, lambda frame: takes.read_geometry(folder, frame), matrix)
+    matrices = _place(obj, root, folder, frames)
+    shape_keys.build(obj, frames, lambda frame: transform(takes.read_geometry(folder, frame), matrices[frame]))
     errors = {frame: takes.error_px(line) for frame, line in takes.read_metrics(folder).items() if frame in frames}
     known = {frame: value for frame, value in errors.items() if value is not None}
     if known:
         shape_keys.error_curve(obj, known)
     if frames:
         cameras.set_timeline(scene, frames)
+        scene.frame_set(scene.frame_current)  # new curves say nothing until then
     settings = obj.topo4d
     settings.take = str(folder)
     settings.worst.clear()
@@ -38,6 +40,36 @@ def show_take(
         entry = settings.worst.add()
         entry.frame, entry.error_px = frame, known[frame]
     return len(frames), [frame for frame in solved if frame not in frames]
+
+
+def _place(
+    obj: bpy.types.Object, root: bpy.types.Object | None, folder: Path, frames: list[int]
+) -> dict[int, Array | None]:
+    """What takes capture coordinates to `obj`'s own in every frame (`arrays.capture_to_object`).
+
+    With the head's motion on the object where that is wished; where it cannot be any more, it is wished no longer.
+    """
+    head_motion.take_off(obj)
+    if obj.topo4d.head_motion and frames:
+        try:
+            return head_motion.put_on(obj, root, takes.head_poses(folder), frames)
+        except BridgeError:
+            obj.topo4d.head_motion = False
+    return dict.fromkeys(frames, capture_to_object(obj, root))
+
+
+def show_head_motion(
+    obj: bpy.types.Object, root: bpy.types.Object | None, folder: Path, scene: bpy.types.Scene, on: bool
+) -> None:
+    """Put the head's motion on `obj` and leave the expression in the keys, or all of it in the keys (off).
+
+    Built anew from the take, so that nothing is lost by going to and fro. Raises BridgeError if it cannot be: then
+    everything is as it was.
+    """
+    if on:
+        head_motion.check(obj, takes.head_poses(folder))
+    obj.topo4d.head_motion = on
+    show_take(obj, root, folder, scene)
 
 
 def show_textures(obj: bpy.types.Object, folder: Path, uv_map: str = "", masters: bool = False) -> int:

@@ -59,6 +59,18 @@ def read_metrics(folder: Path) -> dict[int, dict]:
     return newest
 
 
+def head_poses(folder: Path) -> dict[int, Array]:
+    """The head's rigid motion from the template to every frame that has one.  # frame -> [4, 4], capture units."""
+    try:
+        frames = json.loads((folder / "take.json").read_text("utf-8"))["frames"]
+        poses = np.load(folder / "head_pose.npy", allow_pickle=False)
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
+        return {}
+    if poses.shape != (len(frames), 4, 4):
+        return {}
+    return {int(frame): pose for frame, pose in zip(frames, poses, strict=True) if np.isfinite(pose).all()}
+
+
 def error_px(metrics: dict) -> float | None:
     """One figure for a frame: the mean residual over its cameras, pixels; None if the line has none."""
     residual = metrics.get("residual_px")

@@ -9,7 +9,7 @@ from ..bridge import cameras, maps, meshes, shape_keys, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
 from ..preferences import get_preferences
-from .common import NO_CAMERA, can_start, is_free, start, subject
+from .common import NO_CAMERA, can_start, is_free, needs_take, start, subject, tracked
 
 
 class TOPO4D_OT_track(bpy.types.Operator):
@@ -147,4 +147,31 @@ class TOPO4D_OT_load_take(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (TOPO4D_OT_track, TOPO4D_OT_new_take, TOPO4D_OT_load_take)
+class TOPO4D_OT_head_motion(bpy.types.Operator):
+    """Put the head's rigid motion on the object and leave the expression in the shape keys; press again to undo that"""
+
+    bl_idname = "topo4d.head_motion"
+    bl_label = "Head Motion on the Object"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A take that is not being worked on, in Object Mode: keys are made anew."""
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit mode first")
+            return False
+        return needs_take(cls, context) and is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """There and back, from the take folder."""
+        obj, settings = tracked(context), context.scene.topo4d
+        try:
+            on = not obj.topo4d.head_motion
+            show.show_head_motion(obj, settings.root, takes.folder_of(obj), context.scene, on)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (TOPO4D_OT_track, TOPO4D_OT_new_take, TOPO4D_OT_load_take, TOPO4D_OT_head_motion)

@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..operators.common import subject
+from ..operators.common import subject, tracked
 from .common import Tab, big_button, draw_message, next_step, settings_of
 
 
@@ -27,6 +27,10 @@ class TOPO4D_PT_track(Tab, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("topo4d.new_take", icon="ADD")
         row.operator("topo4d.load_take", icon="FILE_REFRESH")
+        obj = tracked(context)
+        if obj is not None:
+            icon = "CHECKBOX_HLT" if obj.topo4d.head_motion else "CHECKBOX_DEHLT"
+            layout.operator("topo4d.head_motion", icon=icon, depress=obj.topo4d.head_motion)
         draw_message(layout, "track", "")
 
 
