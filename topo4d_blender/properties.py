@@ -29,6 +29,15 @@ class TOPO4D_PG_frame(bpy.types.PropertyGroup):
     error_px: FloatProperty(name="Error", description="Mean distance between plates and mesh in pixels")
 
 
+class TOPO4D_PG_flag(bpy.types.PropertyGroup):
+    """Something that the engine found wrong in a frame (bridge/flags.py)."""
+
+    frame: IntProperty(name="Frame")
+    flag: StringProperty(name="Flag")
+    text: StringProperty(name="What is Wrong")
+    anywhere: BoolProperty(name="Somewhere on the Mesh", description="Whether vertices are named")
+
+
 class TOPO4D_PG_object(bpy.types.PropertyGroup):
     """On a tracked mesh: where its frames come from."""
 
@@ -36,6 +45,7 @@ class TOPO4D_PG_object(bpy.types.PropertyGroup):
         name="Take", description="Folder that holds the solved frames of this mesh", subtype="DIR_PATH"
     )
     worst: CollectionProperty(type=TOPO4D_PG_frame)
+    flags: CollectionProperty(type=TOPO4D_PG_flag)
     head_motion: BoolProperty(
         name="Head Motion on the Object", description="Whether the object carries the head's motion"
     )
@@ -77,4 +87,4 @@ class TOPO4D_PG_scene(bpy.types.PropertyGroup):
     bake_again: BoolProperty(name="Bake Again", description="Bake frames anew that have a texture already")
 
 
-CLASSES = (TOPO4D_PG_frame, TOPO4D_PG_object, TOPO4D_PG_scene)
+CLASSES = (TOPO4D_PG_frame, TOPO4D_PG_flag, TOPO4D_PG_object, TOPO4D_PG_scene)

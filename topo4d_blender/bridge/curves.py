@@ -60,7 +60,7 @@ def remove(block: bpy.types.ID, path: str, index: int = 0) -> None:
 
 
 def _curves(data: bpy.types.AnimData):
-    """The curves of `data`: where actions have slots, those of its slot, for a mesh and its keys may share an action."""
+    """The curves of `data`: where actions have slots, those of its slot, for an object and its keys may share one."""
     if not hasattr(data, "action_slot"):
         return data.action.fcurves
     from bpy_extras import anim_utils  # not in every version this module loads in

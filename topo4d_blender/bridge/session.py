@@ -231,6 +231,7 @@ class Session:
         if takes.folder_of(obj) != job.folder:
             shape_keys.clear(obj)  # frames of two takes side by side would be neither
             obj.topo4d.worst.clear()
+            obj.topo4d.flags.clear()
             obj.topo4d.take = str(job.folder)  # a file saved from now on finds the rest when it is opened
         while job.backlog and time.monotonic() < until:
             frame = job.backlog.popleft()

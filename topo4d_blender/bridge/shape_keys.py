@@ -139,6 +139,13 @@ def read_key(obj: bpy.types.Object, frame: int) -> Array:
     return get_points(obj.data.shape_keys.key_blocks[key_name(frame)].points)
 
 
+def activate(obj: bpy.types.Object, frame: int) -> None:
+    """Make the key of `frame` the one that Edit Mode and Sculpt Mode show and change; none is no error."""
+    name = key_name(frame)
+    if name in _key_names(obj):
+        obj.active_shape_key_index = obj.data.shape_keys.key_blocks.find(name)
+
+
 def _insert(obj: bpy.types.Object, frame: int, vertices: Array) -> None:
     if obj.data.shape_keys is None:
         obj.shape_key_add(name=BASIS, from_mix=False).interpolation = "KEY_LINEAR"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from . import cameras, head_motion, images, maps, shape_keys, takes
+from . import cameras, flags, head_motion, images, maps, shape_keys, takes
 from .arrays import Array, capture_to_object, transform
 from .errors import BridgeError
 
@@ -26,7 +26,8 @@ def show_take(
         shape_keys.check(obj, takes.read_geometry(folder, frames[0]))
     matrices = _place(obj, root, folder, frames)
     shape_keys.build(obj, frames, lambda frame: transform(takes.read_geometry(folder, frame), matrices[frame]))
-    errors = {frame: takes.error_px(line) for frame, line in takes.read_metrics(folder).items() if frame in frames}
+    metrics = {frame: line for frame, line in takes.read_metrics(folder).items() if frame in frames}
+    errors = {frame: takes.error_px(line) for frame, line in metrics.items()}
     known = {frame: value for frame, value in errors.items() if value is not None}
     if known:
         shape_keys.error_curve(obj, known)
@@ -39,6 +40,10 @@ def show_take(
     for frame in sorted(known, key=known.get, reverse=True)[:WORST]:
         entry = settings.worst.add()
         entry.frame, entry.error_px = frame, known[frame]
+    settings.flags.clear()
+    for flag in flags.found(metrics):
+        entry = settings.flags.add()
+        entry.frame, entry.flag, entry.text, entry.anywhere = flag.frame, flag.name, flag.text, flag.anywhere
     return len(frames), [frame for frame in solved if frame not in frames]
 
 

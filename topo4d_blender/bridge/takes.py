@@ -44,7 +44,10 @@ def is_whole(folder: Path, frame: int) -> bool:
 
 
 def read_metrics(folder: Path) -> dict[int, dict]:
-    """The newest line of metrics.jsonl of every frame; a line cut off by a crash is passed over."""
+    """The newest line of metrics.jsonl of every frame; a line cut off by a crash is passed over.
+
+    A frame that was asked for again and is not solved yet lies there as it was, and so does its line.
+    """
     try:
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -53,7 +56,8 @@ def read_metrics(folder: Path) -> dict[int, dict]:
     for line in lines:
         try:
             metrics = json.loads(line)
-            newest[int(metrics["frame"])] = metrics
+            if "again" not in metrics:
+                newest[int(metrics["frame"])] = metrics
         except (ValueError, TypeError, KeyError):
             continue
     return newest

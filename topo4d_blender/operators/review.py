@@ -1,10 +1,11 @@
 """Review: go to the frames that need eyes, look at the mesh over the plates of every camera."""
 
 import bpy
-from bpy.props import IntProperty
+from bpy.props import IntProperty, StringProperty
 
-from ..bridge import cameras, views
-from .common import subject
+from ..bridge import cameras, flags, takes, views
+from ..bridge.errors import BridgeError
+from .common import is_free, needs_take, subject, tracked
 
 
 class TOPO4D_OT_go_to_frame(bpy.types.Operator):
@@ -86,4 +87,71 @@ class TOPO4D_OT_wireframe(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (TOPO4D_OT_go_to_frame, TOPO4D_OT_step_camera, TOPO4D_OT_wireframe)
+class TOPO4D_OT_step_flag(bpy.types.Operator):
+    """Go to the next frame in which the engine found something wrong"""
+
+    bl_idname = "topo4d.step_flag"
+    bl_label = "Next Flagged Frame"
+    bl_options = {"INTERNAL"}
+
+    direction: IntProperty(default=1, options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip of the one arrow or the other."""
+        return f"Go to the {'next' if properties.direction > 0 else 'previous'} frame with something wrong"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With flags to go to."""
+        obj = tracked(context)
+        if obj is None or not obj.topo4d.flags:
+            cls.poll_message_set("No frame has a flag")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Scrub there; from the last flagged frame on to the first."""
+        frames = sorted({entry.frame for entry in tracked(context).topo4d.flags})
+        now = context.scene.frame_current
+        if self.direction > 0:
+            frame = next((f for f in frames if f > now), frames[0])
+        else:
+            frame = next((f for f in reversed(frames) if f < now), frames[-1])
+        context.scene.frame_set(frame)
+        return {"FINISHED"}
+
+
+class TOPO4D_OT_select_where(bpy.types.Operator):
+    """Select the worst of the vertices concerned, in Edit Mode on this frame's shape key"""
+
+    bl_idname = "topo4d.select_where"
+    bl_label = "Select Where"
+    bl_options = {"UNDO", "INTERNAL"}
+
+    flag: StringProperty(options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a take whose mesh can be changed."""
+        return needs_take(cls, context) and is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Ask the take's journal, which names them."""
+        obj, frame = tracked(context), context.scene.frame_current
+        metrics = takes.read_metrics(takes.folder_of(obj))
+        try:
+            flags.select(obj, flags.vertices_of(metrics, frame, self.flag), frame, context.view_layer)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (
+    TOPO4D_OT_go_to_frame,
+    TOPO4D_OT_step_camera,
+    TOPO4D_OT_wireframe,
+    TOPO4D_OT_step_flag,
+    TOPO4D_OT_select_where,
+)

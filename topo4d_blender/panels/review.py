@@ -5,6 +5,7 @@ import bpy
 from ..bridge import views
 from ..bridge.shape_keys import ERROR_PROPERTY
 from ..operators.common import subject, tracked
+from ..preferences import draw_sentence
 from .common import Tab, fields, next_step
 
 
@@ -27,6 +28,7 @@ class TOPO4D_PT_review(Tab, bpy.types.Panel):
             return
         if ERROR_PROPERTY in obj:
             fields(self.layout).prop(obj, f'["{ERROR_PROPERTY}"]', text="Error (px)")
+        self._draw_flags(context, obj)
         column = self.layout.column(align=True)
         if obj.topo4d.worst:
             column.label(text="Worst Frames")
@@ -34,6 +36,22 @@ class TOPO4D_PT_review(Tab, bpy.types.Panel):
             text = f"Frame {entry.frame}:  {entry.error_px:.2f} px"
             here = entry.frame == context.scene.frame_current
             column.operator("topo4d.go_to_frame", text=text, depress=here).frame = entry.frame
+
+    def _draw_flags(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
+        """What is wrong in this frame, and the way to the others."""
+        flagged = {entry.frame for entry in obj.topo4d.flags}
+        if not flagged:
+            return
+        column = self.layout.column(align=True)
+        row = column.row(align=True)
+        row.operator("topo4d.step_flag", text="", icon="TRIA_LEFT").direction = -1
+        row.label(text=f" {len(flagged)} flagged {'frame' if len(flagged) == 1 else 'frames'}")
+        row.operator("topo4d.step_flag", text="", icon="TRIA_RIGHT").direction = 1
+        for entry in obj.topo4d.flags:
+            if entry.frame == context.scene.frame_current:
+                draw_sentence(column, entry.text, icon="ERROR")
+                if entry.anywhere:
+                    column.operator("topo4d.select_where", icon="RESTRICT_SELECT_OFF").flag = entry.flag
 
     def _draw_check(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
         """From camera to camera, with the mesh as wires or as a surface."""
