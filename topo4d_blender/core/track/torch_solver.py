@@ -1,0 +1,227 @@
+"""`solver.FrameSolver` on a GPU: the same stages, energy and steps (see there), by torch operations alone.
+
+What runs where: plates cross to the device once a frame, as bytes; pyramid, visibility, comparison, blurs, normal
+equations, steps and the noise's median are made there, all cameras of one size in one call. On the host stay optical
+flow (OpenCV's, the start of a frame: the CPU's own code, so both start from the same place) and, at the end of a stage,
+the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where it finds
+what is seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
+
+Cameras go through in parts where memory is short: a frame that does not fit is solved again with half as many at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..capture import Camera
+from ..errors import WorkError
+from ..template import Template
+from .appearance import locate
+from .carry import Carrier
+from .flow import FlowStart
+from .pyramid import LevelCameras, level_cameras, working_scale
+from .rigid import align as align_on_host
+from .settings import Stage, TrackSettings, plan_stages
+from .solver import LEAST_SCALE, OUTLIER, Solution, pixel_length
+from .surface import build_surface
+from .system import MeshSystem
+from .torch_kernels import median
+from .torch_memory import Reading, TorchMemory, TorchSurface
+from .torch_plates import Pictures, make_pictures
+from .torch_rigid import align, rigid_step
+from .torch_system import TorchSystem
+from .torch_views import group_cameras, make_views, slices
+
+Array = np.ndarray
+Result = TypeVar("Result")
+SPENT = (
+    "The graphics card's memory is spent; close other programs that use it (Blender's rendered viewport, browsers) "
+    "and run again with --resume, or with --device cpu."
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cameras of one size that go through at once."""
+
+    group: int
+    which: slice  # of the group's cameras
+    memory: TorchMemory
+
+
+class TorchSolver:
+    """Everything that stays the same through a take; `remember` first, then `solve` frame after frame."""
+
+    def __init__(self, template: Template, cameras: tuple[Camera, ...], settings: TrackSettings, device: str = "cuda"):
+        """Prepare for `template` seen by `cameras` (no lens distortion), on "cuda" (or "cpu": slow, to compare)."""
+        self.settings, self.device = settings, torch.device(device)
+        self.surface = build_surface(template)
+        self.scales = [working_scale(c, settings.working_pixels) for c in cameras]
+        pixel = pixel_length(template.vertices, cameras, self.scales)
+        arm = template.vertices - template.vertices.mean(axis=0)
+        radius = float(np.sqrt((arm**2).sum(axis=1).mean()))
+        self.stages = plan_stages(settings, pixel, self.surface.edge_length, radius)
+        self.levels: list[LevelCameras] = level_cameras(cameras, [s.blur for s in self.stages], self.scales)
+        self.groups = group_cameras(self.levels)
+        self.views = [make_views(level, self.groups, self.device) for level in self.levels]
+        self.most = max(len(group) for group in self.groups)  # cameras at once
+        self.edges = template.edges
+        self.system = TorchSystem(self.surface, template.vertices, self.device)
+        self._surface = TorchSurface(self.surface, self.device)
+        self._flow_system = MeshSystem(self.surface)
+        self._flow = FlowStart(self.surface, self.levels[-1], self._flow_system)
+        self.visible = np.zeros(0, bool)  # [T] what the reference saw
+        self._memory: list[list[Part]] = []  # of every level
+        self._reference: tuple[Array, Pictures] | None = None
+
+    def pyramid(self, plates: list[Array | None]) -> Pictures:
+        """The plates of a frame (float32, working size) for every stage, on the device."""
+        return self._fitting(lambda: make_pictures(plates, self.levels, self.groups, self.device))
+
+    def remember(self, vertices: Array, images: Pictures) -> float:
+        """Take `vertices` [V, 3] and their plates as the reference; returns the share of triangles any camera sees."""
+        self._reference, self._memory = (vertices, images), []
+        hessian, gradient, self.visible = self._fitting(self._look_at_reference)
+        if self.visible.any():
+            self._flow_system.assemble(hessian, gradient)
+            self._flow_system.prepare()
+            relative = self._flow_system.relative_stiffness()
+            self.system.prepare(relative)
+            self._carry = Carrier(vertices, self.edges, relative)
+        return float(self.visible.mean())
+
+    def solve(
+        self,
+        images: Pictures,
+        previous: Array,
+        guess: Array,
+        template: Array,
+        check: Callable[[], None] = lambda: None,
+        before: Pictures | None = None,
+    ) -> Solution:
+        """As `FrameSolver.solve`. Raises WorkError if the device's memory does not hold one camera."""
+        if before is not None:
+            start, base = self._flow(previous, before.finest, images.finest)
+            first = max(1, len(self.stages) - self.settings.after_flow)
+        else:
+            rotation, shift = align_on_host(previous, guess)
+            start, base, first = guess, previous @ rotation.T + shift, 0
+        return self._fitting(lambda: self._solve(images, start, base, template, check, first))
+
+    def _solve(
+        self, images: Pictures, start: Array, base: Array, template: Array, check: Callable[[], None], first: int
+    ) -> Solution:
+        vertices, base, template = (self._tensor(values) for values in (start, base, template))
+        steps = torch.zeros((), device=self.device)
+        for index in range(first, len(self.stages)):
+            stage, parts = self.stages[index], self._memory[index]
+            pictures = [images.levels[index][part.group][part.which] for part in parts]
+            scale = torch.ones((), device=self.device)
+            for part in parts:
+                part.memory.look(vertices)
+            for _ in range(stage.iterations):
+                check()
+                readings = self._read(parts, vertices, pictures, scale)
+                unit = self.system.median_stiffness()
+                error = 1.4826 * median(torch.cat([reading.residual for reading in readings]))
+                error = torch.nan_to_num(error)
+                scale = (OUTLIER * error).clamp(min=LEAST_SCALE)
+                steps += unit > 0
+                if stage.rigid:
+                    rotation, shift = rigid_step(self.system, vertices)
+                    vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
+                else:
+                    stiffness = unit * self._bending(stage, error / unit.sqrt())
+                    vertices = vertices + self._surface_step(vertices, base, template, stiffness)
+            if not stage.rigid:
+                vertices = self._tensor(self._carry(vertices.cpu().numpy()))
+        return self._judge(vertices, parts, readings, scale, steps)
+
+    def _bending(self, stage: Stage, error: Tensor) -> Tensor:
+        """As `FrameSolver.bending`."""
+        softest, stiffest = stage.bending
+        return (self.settings.stiffness * (error / self.surface.edge_length) ** 3).clamp(softest, stiffest)
+
+    def _surface_step(self, vertices: Tensor, base: Tensor, template: Tensor, stiffness: Tensor) -> Tensor:
+        """One Gauss-Newton step of all vertices.  # [V, 3]."""
+        rotation, shift = align(template, vertices)
+        rest = template @ rotation.T + shift
+        bend = self.system.bend((vertices - base) + self.settings.rest * (vertices - rest))
+        return self.system.solve(stiffness * bend, stiffness * (1 + self.settings.rest))
+
+    def _read(self, parts: list[Part], vertices: Tensor, pictures: list[Tensor], scale: Tensor) -> list[Reading]:
+        """Every camera's reading; their normal equations together into the system."""
+        readings = []
+        hessian = gradient = 0.0
+        for part, picture in zip(parts, pictures, strict=True):
+            reading, h, g = part.memory.read(vertices, picture, scale)
+            readings.append(reading)
+            hessian, gradient = hessian + h.double(), gradient + g.double()
+        self.system.assemble(hessian, gradient)
+        return readings
+
+    def _look_at_reference(self) -> tuple[Array, Array, Array]:
+        """The finest level's normal equations at the reference [T, 6, 6], [T, 3, 3], and what it sees [T]."""
+        vertices, images = self._reference
+        vertices, parts = self._tensor(vertices), self._memory[-1]
+        pictures = [images.levels[-1][part.group][part.which] for part in parts]
+        hessian = gradient = 0.0
+        seen = torch.zeros(len(self.surface.triangles), dtype=torch.bool, device=self.device)
+        for part, picture in zip(parts, pictures, strict=True):
+            part.memory.look(vertices)
+            reading, h, g = part.memory.read(vertices, picture, torch.ones((), device=self.device))
+            hessian, gradient, seen = hessian + h.double(), gradient + g.double(), seen | reading.triangles
+        return hessian.cpu().numpy(), gradient.cpu().numpy(), seen.cpu().numpy()
+
+    def _judge(
+        self, vertices: Tensor, parts: list[Part], readings: list[Reading], scale: Tensor, steps: Tensor
+    ) -> Solution:
+        """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
+        residual = np.full(len(self.scales), np.nan)
+        seen = np.zeros(len(self.visible), bool)
+        for part, reading in zip(parts, readings, strict=True):
+            w = (scale**2 / (scale**2 + reading.residual**2)) ** 2
+            views = part.memory.views
+            sums = [views.sums(reading.pixel, torch.nan_to_num(w * x**2)) for x in (reading.residual, reading.slope)]
+            residual[list(views.cameras)] = (2 * sums[0] / sums[1]).sqrt().cpu().numpy()
+            seen |= reading.triangles.cpu().numpy()
+        share = float((seen & self.visible).sum() / max(1, self.visible.sum()))
+        return Solution(vertices.cpu().numpy(), residual, share, int(steps))
+
+    def _build_memory(self) -> None:
+        """What the reference shows, in parts of at most `most` cameras."""
+        vertices, images = self._reference
+        here = self._tensor(vertices)
+        self._memory = []
+        for level, views, pictures in zip(self.levels, self.views, images.levels, strict=True):
+            depth = np.median(locate(vertices, level)[0][..., 2], axis=1)
+            tolerance = self.surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
+            parts = []
+            for group, (cameras, picture) in enumerate(zip(views, pictures, strict=True)):
+                for which in slices(len(picture), self.most):
+                    memory = TorchMemory(self._surface, cameras.part(which), here, picture[which], tolerance)
+                    parts.append(Part(group, which, memory))
+            self._memory.append(parts)
+
+    def _fitting(self, work: Callable[[], Result]) -> Result:
+        """`work`, again with half as many cameras at once as often as the device's memory is spent."""
+        while True:
+            try:
+                if self._reference is not None and not self._memory:
+                    self._build_memory()
+                return work()
+            except torch.OutOfMemoryError:
+                if self.most == 1:
+                    raise WorkError(SPENT) from None
+            self.most, self._memory = (self.most + 1) // 2, []
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values, np.float64), device=self.device)

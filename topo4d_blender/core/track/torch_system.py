@@ -1,0 +1,151 @@
+"""The linear system of one Gauss-Newton step on the device: `system.MeshSystem` without a factorisation.
+
+A GPU is poor at the sparse triangular solves that serve stiff priors on a CPU. Here block-Jacobi takes what is short on
+the surface, and a coarse space what is long: displacements that interpolate a few hundred handles as smoothly as the
+bending prior can (`coarse_space`). Diagonalised once, the coarse system is inverted for any stiffness by a division.
+
+Everything here is float64 on vertices; the host never waits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+import torch
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+from torch import Tensor
+
+from .surface import Surface
+from .system import DAMPING
+from .torch_kernels import median, sum_segments, symmetric
+
+Array = np.ndarray
+ITERATIONS = 60  # always so many: asking how much is left would mean to wait
+HANDLES = 32  # vertices a handle of the coarse space
+MOST_HANDLES = 512
+
+
+class TorchSystem:
+    """Assembles and solves the steps of one take."""
+
+    def __init__(self, surface: Surface, vertices: Array, device: torch.device):
+        """For `surface` with the template at `vertices` [V, 3]."""
+        count, edges = surface.vertex_count, len(surface.edges)
+
+        def tensor(values: Array) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(values), device=device)
+
+        self._corners, self._corner_counts = (
+            tensor(surface.corners).long(),
+            tensor(np.diff(surface.corner_starts)).long(),
+        )
+        self._sides, self._side_counts = tensor(surface.sides).long(), tensor(np.diff(surface.side_starts)).long()
+        ends = np.concatenate([surface.edges, surface.edges[:, ::-1]])
+        order = np.argsort(ends[:, 0], kind="stable")
+        self._neighbour = tensor(ends[order, 1]).long()
+        self._edge = tensor(np.tile(np.arange(edges), 2)[order])
+        self._neighbours = tensor(np.bincount(ends[:, 0], minlength=count))
+        b = surface.bending
+        self._prior = tensor(b.indices).long(), tensor(b.data)[:, None], tensor(np.diff(b.indptr)).long()
+        self._prior_diagonal = tensor(b.diagonal())
+        self._bending, self._interpolation = b, coarse_space(b, vertices)
+        self._coarse: tuple[Tensor, Tensor] | None = None
+        self.diagonal = torch.zeros(count, 3, 3, dtype=torch.float64, device=device)
+        self.gradient = torch.zeros(count, 3, dtype=torch.float64, device=device)
+        self._blocks = torch.zeros(2 * edges, 3, 3, dtype=torch.float64, device=device)
+
+    def assemble(self, hessian: Tensor, gradient: Tensor) -> None:
+        """Sum triangles' normal equations [T, 6, 6] and [T, 3, 3] onto vertices and edges."""
+        hessian, gradient = hessian.double(), gradient.double()
+        corners = hessian[:, :3].reshape(-1, 6)[self._corners]
+        sides = hessian[:, 3:].reshape(-1, 6)[self._sides]
+        self.diagonal = symmetric(sum_segments(corners, self._corner_counts))
+        self._blocks = symmetric(sum_segments(sides, self._side_counts))[self._edge]
+        self.gradient = sum_segments(gradient.reshape(-1, 3)[self._corners], self._corner_counts)
+
+    def median_stiffness(self) -> Tensor:
+        """Median photometric stiffness of the vertices that are seen; 0 where none is."""
+        trace = self.diagonal.diagonal(dim1=1, dim2=2).mean(1)
+        return torch.nan_to_num(median(torch.where(trace > 0, trace, torch.nan)))
+
+    def prepare(self, relative: Array) -> None:
+        """The coarse space for vertices whose plates hold them as stiffly as `relative` [V] to the median."""
+        p = self._interpolation
+        held = p.T @ ((relative + DAMPING)[:, None] * p)
+        values, vectors = scipy.linalg.eigh(p.T @ (self._bending @ p), held)
+        device = self.gradient.device
+        self._coarse = (
+            torch.as_tensor((p @ vectors).astype(np.float32), device=device),
+            torch.as_tensor(np.maximum(values, 0.0), device=device),
+        )
+
+    def bend(self, x: Tensor) -> Tensor:
+        """The prior's matrix times `x` [V, C].  # [V, C]."""
+        column, value, counts = self._prior
+        return sum_segments(value * x[column], counts)
+
+    def times(self, x: Tensor) -> Tensor:
+        """The photometric matrix times `x` [V, 3].  # [V, 3]."""
+        around = (self._blocks @ x[self._neighbour, :, None])[..., 0]
+        return (self.diagonal @ x[..., None])[..., 0] + sum_segments(around, self._neighbours)
+
+    def solve(self, prior_gradient: Tensor, stiffness: Tensor, iterations: int = ITERATIONS) -> Tensor:
+        """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute.
+
+        Zero where the plates say nothing at all.
+        """
+        unit = self.median_stiffness()
+        some = unit > 0
+        unit, stiffness = torch.where(some, unit, 1.0), torch.where(some, stiffness, 1.0)
+        eye = torch.eye(3, dtype=torch.float64, device=unit.device)
+        blocks = self.diagonal + (DAMPING * unit + stiffness * self._prior_diagonal)[:, None, None] * eye
+        inverse = _inverse(blocks)
+        basis, bending = self._coarse
+        soft = (1.0 / (unit + stiffness * bending)).float()[:, None]
+
+        def precondition(r: Tensor) -> Tensor:
+            return (inverse @ r[..., None])[..., 0] + (basis @ (soft * (basis.T @ r.float()))).double()
+
+        x = torch.zeros_like(self.gradient)
+        r = -(self.gradient + prior_gradient)
+        z = precondition(r)
+        p, rz = z, (r * z).sum()
+        for _ in range(iterations):
+            q = self.times(p) + stiffness * self.bend(p) + DAMPING * unit * p
+            pq = (p * q).sum()
+            alpha = torch.where(pq > 0, rz / pq, 0.0)  # nothing is left: stay
+            x, r = x + alpha * p, r - alpha * q
+            z = precondition(r)
+            rz, before = (r * z).sum(), rz
+            p = z + torch.where(before > 0, rz / before, 0.0) * p
+        return torch.where(some, x, 0.0)
+
+
+def _inverse(blocks: Tensor) -> Tensor:
+    """Inverses of symmetric `blocks` [V, 3, 3] by their cofactors (torch's own waits for the device)."""
+    a, b, c = blocks.unbind(1)
+    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 2)
+    return rows / (a * torch.linalg.cross(b, c)).sum(1)[:, None, None]
+
+
+def coarse_space(bending: sp.csr_matrix, vertices: Array) -> Array:
+    """Smoothest displacements that are 1 at one handle and 0 at the others.  # [V, H] float64.
+
+    Handles are spread evenly over `vertices` [V, 3] (farthest points first), and every island has one.
+    """
+    count = len(vertices)
+    _, island = connected_components(bending, directed=False)
+    chosen = list(np.unique(island, return_index=True)[1])
+    distance = np.full(count, np.inf)
+    for first in chosen:
+        distance = np.minimum(distance, ((vertices - vertices[first]) ** 2).sum(axis=1))
+    while len(chosen) < min(MOST_HANDLES, count // HANDLES):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((vertices - vertices[chosen[-1]]) ** 2).sum(axis=1))
+    at = sp.coo_matrix((np.ones(len(chosen)), (chosen, np.arange(len(chosen)))), shape=(count, len(chosen))).tocsc()
+    hold = 1e3 * bending.diagonal().max()
+    matrix = (bending + hold * (at @ at.T) + 1e-13 * hold * sp.eye(count)).tocsc()
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return factor.solve(hold * at.toarray())
