@@ -98,7 +98,7 @@ def test_equations_are_those_of_the_slow_twin():
         rows = camera_rows(
             views.projections[k], views.crop(k), views.codes_of(k), views.depth_range[k], views.tolerance, vertices,
             patch.triangles, scores[:, k], scores.max(axis=1), np.array([1.0, 2.0, 0.5]), flat + 7, shift,
-            points, patch.dense.at_points(shift), sizes,
+            points, patch.dense.at_points(shift), sizes, patch.dense.corners,
         )  # fmt: skip
         slow = slow_weights(camera, points, sizes, points[:, :2] * [1, 0.5])
         plate = np.rint(scenes.film(camera, [WALL])).clip(0, 255)
@@ -199,6 +199,19 @@ def test_a_surface_close_behind_another_in_one_patch_takes_none_of_its_colour(de
     hidden = middle & (points[:, 2] < 0.01)
     assert hidden.sum() > 50 and colours[hidden, 2].max() < 200 and colours[hidden, 0].min() > 50
     assert np.abs(colours[middle & (points[:, 2] > 0.04)] - (20, 40, 250)).max() < 3
+
+
+def test_a_fold_under_the_surface_takes_none_of_its_colour(dense):
+    """A quarter of an edge under a sheet, where slope within a pixel of a camera aslant is as much as that."""
+    dense(6)
+    front = Board((-0.21, -0.21, 0.21, 0.21), 0.02, (0.7, 0.7, 0.95, 0.95), scenes.plain(20, 40, 250))
+    boards = [WALL, front]
+    template, canvas, solved = solved_scene(boards, scenes.rig(5, spread_deg=50), 256)
+    patch = make_patch(template, np.r_[40:110, 144:288], 6)
+    colours = splat.solve_patch(patch, canvas, solved)
+    points = patch.dense.at_points(solved.vertices[patch.vertices])
+    under = (np.abs(points[:, :2]).max(axis=1) < 0.19) & (points[:, 2] < 0.01)
+    assert under.sum() > 500 and (colours[under, 2] - colours[under, 0]).max() < 90  # on the sheet: 230
 
 
 def test_a_camera_that_shows_something_else_is_outvoted(dense):

@@ -88,6 +88,7 @@ def solve_patch(patch: Patch, canvas: Canvas, solved: Solved) -> Array:
             views.projections[k], views.crop(k), views.codes_of(k), views.depth_range[k], views.tolerance, vertices,
             patch.triangles[~ignored], scores[:, k], best, colours.gains[k], colours.corrections[k, at],
             solved.shifts[k, at], points, patch.dense.at_points(solved.shifts[k, at]), sizes,
+            patch.dense.corners,
         )  # fmt: skip
         if found is not None:
             rows.append(found)

@@ -50,6 +50,7 @@ def camera_rows(
     points: Array,  # [n, 3]
     point_shift: Array,  # [n, 2]: the same of the points
     sizes: Array,  # [n]
+    between: Array,  # [n, 4] int32: the vertices of the patch that a point lies between
 ) -> Rows | None:
     """The equations of one camera, None if it has none."""
     if not (scores > _LEAST_SHARE * best).any():
@@ -75,11 +76,11 @@ def camera_rows(
         return None
     centres, conics, reaches, depths = _project(points, sizes, projection)
     centres += point_shift - corner
-    _drop_hidden(centres, depths, depth, tolerance, reaches)
     most = _count_reached(centres, reaches, row_of)
     rows, columns = np.empty(most, np.int32), np.empty(most, np.int32)
     values, cover = np.empty(most, np.float32), np.zeros(len(trust), np.float32)
-    count = _weigh(centres, conics, reaches, row_of, rows, columns, values, cover)
+    surface = ids, (pixels - corner)[triangles], 1 / homogeneous[:, 2][triangles], triangles
+    count = _weigh(centres, conics, reaches, depths, between, *surface, tolerance, row_of, rows, columns, values, cover)
     trust[cover == 0] = 0
     values[:count] /= cover[rows[:count]]
     weights = sp.csr_matrix((values[:count], (rows[:count], columns[:count])), shape=(len(trust), len(points)))
@@ -144,34 +145,6 @@ def _box(centres, reaches, i, width, height):
 
 
 @nb.njit(cache=True, nogil=True)
-def _drop_hidden(centres, depths, zbuf, tolerance, reaches):
-    """Let Gaussians behind the patch's own surface reach nothing: a pixel shows what lies before them.
-
-    Each is compared with the pixel that it lies in; the slack for slope is that of
-    the flatter side of the pixel, so that the far side of a fold does not count.
-    """
-    height, width = zbuf.shape
-    for i in range(len(centres)):
-        x = min(max(int(np.floor(centres[i, 0])), 0), width - 1)
-        y = min(max(int(np.floor(centres[i, 1])), 0), height - 1)
-        if not np.isfinite(zbuf[y, x]):  # past the patch's outline: far behind what shows beside it is hidden too
-            nearest = zbuf[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].min()
-            if depths[i] > nearest + 5 * tolerance:
-                reaches[i, 0], reaches[i, 1] = -1, -1
-            continue
-        z = zbuf[y, x]
-        slope_x, slope_y = np.float32(np.inf), np.float32(np.inf)
-        for step in (-1, 1):
-            if 0 <= x + step < width:
-                slope_x = min(slope_x, abs(zbuf[y, x + step] - z))
-            if 0 <= y + step < height:
-                slope_y = min(slope_y, abs(zbuf[y + step, x] - z))
-        slack = tolerance + (slope_x if np.isfinite(slope_x) else 0) + (slope_y if np.isfinite(slope_y) else 0)
-        if depths[i] > z + slack:
-            reaches[i, 0], reaches[i, 1] = -1, -1
-
-
-@nb.njit(cache=True, nogil=True)
 def _count_reached(centres, reaches, row_of):
     """At most so many weights there are."""
     height, width = row_of.shape
@@ -185,8 +158,15 @@ def _count_reached(centres, reaches, row_of):
 
 
 @nb.njit(cache=True, nogil=True)
-def _weigh(centres, conics, reaches, row_of, rows, columns, values, cover):
-    """Fill in the footprints and, by equation, their sums; returns their count."""
+def _weigh(
+    centres, conics, reaches, depths, between, ids, corners, nearness, triangles, tolerance, row_of, rows, columns,
+    values, cover,
+):  # fmt: skip
+    """Fill in the footprints and, by equation, their sums; returns their count.
+
+    A pixel takes only from Gaussians of the surface that it shows: of those whose faces touch the triangle there, and
+    that do not lie behind its plane. In a fold, others project into it too.
+    """
     height, width = row_of.shape
     count = 0
     for i in range(len(centres)):
@@ -194,14 +174,28 @@ def _weigh(centres, conics, reaches, row_of, rows, columns, values, cover):
         for y in range(top, bottom):
             for x in range(left, right):
                 row = row_of[y, x]
-                if row < 0:
+                if row < 0 or not _touches(between[i], triangles[ids[y, x]]):
                     continue
                 dx, dy = x + 0.5 - centres[i, 0], y + 0.5 - centres[i, 1]
                 sigma = 0.5 * (conics[i, 0] * dx * dx + conics[i, 2] * dy * dy) + conics[i, 1] * dx * dy
                 weight = np.exp(-sigma)
                 if weight < LEAST_ALPHA:
                     continue
+                t = ids[y, x]
+                w0, w1, w2 = barycentric(corners[t], centres[i, 0], centres[i, 1], False)
+                near = w0 * nearness[t, 0] + w1 * nearness[t, 1] + w2 * nearness[t, 2]  # 1 / depth is linear here
+                if (depths[i] - tolerance) * near > 1:
+                    continue
                 rows[count], columns[count], values[count] = row, i, weight
                 cover[row] += weight
                 count += 1
     return count
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _touches(between, triangle):
+    """Whether a corner of `triangle` [3] is among the vertices that a point lies `between` [4]."""
+    for a in triangle:
+        if a == between[0] or a == between[1] or a == between[2] or a == between[3]:
+            return True
+    return False
