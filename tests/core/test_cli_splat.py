@@ -62,14 +62,23 @@ def test_a_setting_that_cannot_be_is_one_sentence(film, tmp_path, wrong, word):
 
 def test_the_device_is_chosen_by_what_the_machine_has(monkeypatch):
     assert jobs.choose_device("cpu", "splat") == "cpu"
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
     for card, gsplat, device in ((None, "1.5.3", "cpu"), ("a card", None, "cpu"), ("a card", "1.5.3", "cuda")):
         monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
         monkeypatch.setattr(jobs, "package_version", lambda name, gsplat=gsplat: gsplat)
         assert jobs.choose_device("auto", "splat") == device
-        assert jobs.choose_device("auto", "gauss-newton") == "cpu"
         if device == "cpu":
             with pytest.raises(RequestError, match="gsplat==1.5.3" if card else "no CUDA device"):
                 jobs.choose_device("cuda", "splat")
     assert jobs.choose_device("cuda", "splat") == "cuda"
-    with pytest.raises(RequestError, match="runs on the CPU"):
-        jobs.choose_device("cuda", "gauss-newton")
+
+
+def test_a_card_is_tracked_on_unasked_only_if_it_finds_what_the_processor_finds(monkeypatch):
+    monkeypatch.setattr(jobs, "ask_nvidia", list)
+    assert jobs.choose_device("auto", "gauss-newton") == "cpu"
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
+    for card, able, device in ((None, True, "cpu"), ("a card", False, "cpu"), ("a card", True, "cuda")):
+        monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
+        monkeypatch.setattr(jobs, "tracks_on_cuda", lambda able=able: able)
+        assert jobs.choose_device("auto", "gauss-newton") == device
+    assert jobs.choose_device("cuda", "gauss-newton") == "cuda"

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import Cancelled, RequestError, StorageError, Topo4DError, WorkError
+from .gpus import ask_nvidia
 from .machine import package_version
 from .progress import Progress
 
@@ -125,16 +126,15 @@ def choose_device(device: str, method: str = "gauss-newton") -> str:
         raise RequestError(f"There is no method {method!r} in this version; use one of {', '.join(METHODS)}.")
     if device not in DEVICES:
         raise RequestError(f"There is no device {device!r}; use one of {', '.join(DEVICES)}.")
-    if device == "cpu" or (device == "auto" and method != "splat"):
+    if device == "cpu" or (device == "auto" and not ask_nvidia()):  # asking torch takes seconds
         return "cpu"
     found = cuda_name()
     if device == "auto":
-        return "cuda" if found and package_version("gsplat") else "cpu"
+        able = found and (package_version("gsplat") if method == "splat" else tracks_on_cuda())
+        return "cuda" if able else "cpu"
     if found is None:
         raise RequestError("This machine has no CUDA device that the engine can use; leave --device at auto.")
-    if method != "splat":
-        raise RequestError(f"The method {method} runs on the CPU in this version; leave --device at auto.")
-    if not package_version("gsplat"):
+    if method == "splat" and not package_version("gsplat"):
         raise RequestError("On a CUDA device the method splat needs the package gsplat; install gsplat==1.5.3.")
     return "cuda"
 
@@ -146,6 +146,16 @@ def cuda_name() -> str | None:
     except (ImportError, OSError):  # OSError: a broken installation
         return None
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def tracks_on_cuda() -> bool:
+    """Whether the tracker finds on the CUDA device what it finds on the processor."""
+    from .track.torch_check import tracks_on
+
+    able, why = tracks_on("cuda")
+    if not able:
+        LOG.warning("CUDA is not used: %s", why)
+    return able
 
 
 @contextmanager

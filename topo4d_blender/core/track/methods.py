@@ -62,5 +62,9 @@ def make_solver(
         return PaperSolver(template, cameras, PaperSettings.from_dict(settings), device), 0.0
     if method == "gauss-newton":
         tuned = TrackSettings.from_dict(settings)
+        if device != "cpu":
+            from .torch_solver import TorchSolver
+
+            return TorchSolver(template, cameras, tuned, device), tuned.prediction
         return FrameSolver(template, cameras, tuned), tuned.prediction
     raise RequestError(f"There is no method {method!r} in this version; use gauss-newton or splat.")
