@@ -46,6 +46,7 @@ class TOPO4D_PG_object(bpy.types.PropertyGroup):
     )
     worst: CollectionProperty(type=TOPO4D_PG_frame)
     flags: CollectionProperty(type=TOPO4D_PG_flag)
+    anchors: StringProperty(name="Anchors", description="Frames whose vertices are given and fixed")
     head_motion: BoolProperty(
         name="Head Motion on the Object", description="Whether the object carries the head's motion"
     )
@@ -73,6 +74,26 @@ class TOPO4D_PG_scene(bpy.types.PropertyGroup):
     take: StringProperty(
         name="Take Folder",
         description="Folder that the solved frames go to; empty for a new one beside the .blend or the capture",
+        subtype="DIR_PATH",
+    )
+    track_from: EnumProperty(
+        name="Template Fits",
+        description="Which frame the template lies on the subject in; tracking goes from there both ways",
+        items=[
+            ("FIRST", "First Frame", "Track forward from the first of the frames"),
+            ("LAST", "Last Frame", "Track backward from the last of the frames"),
+            ("FRAME", "Frame", "Track forward and backward from a frame in between"),
+        ],
+    )
+    start_frame: IntProperty(name="Frame", description="Frame that the template fits", default=1, min=0)
+    anchors: StringProperty(
+        name="Anchors",
+        description="Folder of .npy or .obj files that end in a frame's number: these frames are given and met exactly",
+        subtype="DIR_PATH",
+    )
+    from_take: StringProperty(
+        name="From Take",
+        description="Take whose nearest solved frame the frames above are tracked from, into a take of their own",
         subtype="DIR_PATH",
     )
     bake_resolution: EnumProperty(

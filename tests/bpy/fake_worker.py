@@ -52,9 +52,14 @@ def track(command, cancelled):
     with np.load(command["template"]) as template:
         vertices = template["vertices"]
     folder = command["take"]
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "command.json"), "w") as file:
+        json.dump(command, file)
     os.makedirs(os.path.join(folder, "geometry"), exist_ok=True)
     with open(os.path.join(folder, "take.json"), "w") as file:
-        json.dump({"format": 1, "capture": command["capture"], "cameras": command["cameras"]}, file)
+        json.dump(
+            {"format": 1, "frames": [3, 4, 5, 2, 1], "capture": command["capture"], "cameras": command["cameras"]}, file
+        )
     frames = [4, 5, 3, 2, 1]
     if MODE == "refuses":
         return say("error", code="request", sentence="The folder holds another take.", hint="")

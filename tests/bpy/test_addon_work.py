@@ -108,9 +108,9 @@ def test_while_frames_arrive_the_keys_hold_the_heads_motion_too(artist, tmp_path
     beat_until(idle)
     with pytest.raises(RuntimeError, match="head_pose.npy"):
         bpy.ops.topo4d.head_motion()
-    (folder / "take.json").write_text('{"frames": [4, 5]}')
     turned = np.diag([-1.0, 1.0, -1.0, 1.0])
-    np.save(folder / "head_pose.npy", np.stack([np.eye(4), turned]))
+    poses = {3: np.full((4, 4), np.nan), 4: np.eye(4), 5: turned, 2: np.eye(4), 1: np.eye(4)}
+    np.save(folder / "head_pose.npy", np.stack(list(poses.values())))
     assert bpy.ops.topo4d.head_motion() == {"FINISHED"} and head_motion.is_on(obj)
     assert not np.allclose(scenes.evaluated(obj, 5), takes.read_geometry(folder, 5))
     bpy.ops.topo4d.track()

@@ -33,13 +33,18 @@ def object_world(obj: bpy.types.Object) -> Array:
     return np.array(_world(obj), np.float64)
 
 
+def rest_basis(obj: bpy.types.Object) -> Matrix:
+    """The matrix of `obj`'s own channels, where it rests if it carries a head's motion."""
+    if REST not in obj:
+        return obj.matrix_basis
+    values = list(obj[REST]["basis"])
+    return Matrix([values[i : i + 4] for i in (0, 4, 8, 12)])
+
+
 def _world(obj: bpy.types.Object) -> Matrix:
     """`obj`'s world matrix, also right after it was moved, when `matrix_world` still waits for a depsgraph update."""
-    basis = obj.matrix_basis
-    if REST in obj:
-        values = list(obj[REST]["basis"])
-        basis = Matrix([values[i : i + 4] for i in (0, 4, 8, 12)])
-    elif obj.constraints:
+    basis = rest_basis(obj)
+    if REST not in obj and obj.constraints:
         return obj.matrix_world
     if obj.parent is None:
         return basis

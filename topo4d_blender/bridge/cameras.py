@@ -18,6 +18,7 @@ from .arrays import CAPTURE_TO_BLENDER
 SENSOR_MM = 36.0
 SOURCE = "topo4d_source"  # on the root: the calibration file
 UNIT = "topo4d_unit_mm"  # on the root: millimetres in one unit
+FRAMES = "topo4d_frames"  # on the root: the first and the last frame of the capture
 NAME = "topo4d_camera"  # on a camera's data: its name in the capture, whatever Blender or the artist call it
 SIZE = "topo4d_size"  # on a camera's data: width, height in px
 _OPENCV_TO_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -40,6 +41,7 @@ def load_cameras(description: dict, scene: bpy.types.Scene, links: Path | None =
     root = bpy.data.objects.new(collection.name, None)
     root.matrix_basis = placed
     root[SOURCE], root[UNIT] = source, float(description["unit_mm"])
+    root[FRAMES] = [min(description["frames"]), max(description["frames"])]
     collection.objects.link(root)
     reach = _reach(description["cameras"])
     root.empty_display_size = 0.02 * reach  # it stands where the subject does: to be seen, not in the way

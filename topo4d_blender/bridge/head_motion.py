@@ -15,7 +15,7 @@ import numpy as np
 from mathutils import Matrix
 
 from . import curves
-from .arrays import REST, Array, capture_to_object, object_world
+from .arrays import REST, Array, capture_to_object, object_world, rest_basis
 from .errors import BridgeError
 
 _ROTATIONS = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}  # others: rotation_euler
@@ -36,10 +36,7 @@ def put_on(
     nearest. Raises BridgeError if something else moves `obj` already, or there are no poses.
     """
     check(obj, poses)
-    to_object = capture_to_object(obj, root)
-    rest, basis = object_world(obj), np.array(obj.matrix_basis, np.float64)
-    capture = rest @ (np.eye(4) if to_object is None else to_object)
-    above = rest @ np.linalg.inv(basis)  # what stands between the world and the object's own channels
+    rest, capture, above = _places(obj, root)
     scale = np.array(obj.scale, np.float64)
     _remember(obj)
     obj.rotation_mode = "QUATERNION"
@@ -58,6 +55,14 @@ def put_on(
     for (path, index), values in zip(_CHANNELS, np.array(rows).T, strict=True):
         curves.write(curves.ensure(obj, path, f"{obj.name} head", index), frames, values)
     return matrices
+
+
+def matrix_now(obj: bpy.types.Object, root: bpy.types.Object | None) -> Array | None:
+    """Takes capture coordinates to `obj`'s own in the scene's current frame.  # as `arrays.capture_to_object`."""
+    if not is_on(obj):
+        return capture_to_object(obj, root)
+    _, capture, above = _places(obj, root)
+    return np.linalg.inv(above @ np.array(obj.matrix_basis, np.float64)) @ capture
 
 
 def take_off(obj: bpy.types.Object) -> None:
@@ -89,6 +94,13 @@ def check(obj: bpy.types.Object, poses: Mapping[int, Array]) -> None:
         )
     if not all(obj.scale):
         raise BridgeError(f"'{obj.name}' is scaled to nothing; give it a scale.")
+
+
+def _places(obj: bpy.types.Object, root: bpy.types.Object | None) -> tuple[Array, Array, Array]:
+    """Where `obj` rests, where the capture stands, and what stands between the world and `obj`'s own channels."""
+    rest, to_object = object_world(obj), capture_to_object(obj, root)
+    capture = rest @ (np.eye(4) if to_object is None else to_object)
+    return rest, capture, rest @ np.linalg.inv(np.array(rest_basis(obj), np.float64))
 
 
 def _remember(obj: bpy.types.Object) -> None:

@@ -25,7 +25,7 @@ def show_take(
     if frames:
         shape_keys.check(obj, takes.read_geometry(folder, frames[0]))
     matrices = _place(obj, root, folder, frames)
-    shape_keys.build(obj, frames, lambda frame: transform(takes.read_geometry(folder, frame), matrices[frame]))
+    shape_keys.build(obj, frames, lambda frame: transform(takes.read_shown(folder, frame), matrices[frame]))
     metrics = {frame: line for frame, line in takes.read_metrics(folder).items() if frame in frames}
     errors = {frame: takes.error_px(line) for frame, line in metrics.items()}
     known = {frame: value for frame, value in errors.items() if value is not None}
@@ -40,11 +40,17 @@ def show_take(
     for frame in sorted(known, key=known.get, reverse=True)[:WORST]:
         entry = settings.worst.add()
         entry.frame, entry.error_px = frame, known[frame]
+    list_anchors(obj, folder)
     settings.flags.clear()
     for flag in flags.found(metrics):
         entry = settings.flags.add()
         entry.frame, entry.flag, entry.text, entry.anywhere = flag.frame, flag.name, flag.text, flag.anywhere
     return len(frames), [frame for frame in solved if frame not in frames]
+
+
+def list_anchors(obj: bpy.types.Object, folder: Path) -> None:
+    """Let the panels know the anchors of the take at `folder`."""
+    obj.topo4d.anchors = ", ".join(map(str, takes.anchors(folder)))
 
 
 def _place(

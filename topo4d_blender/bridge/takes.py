@@ -22,7 +22,11 @@ def solved_frames(folder: Path) -> list[int]:
 
 def read_geometry(folder: Path, frame: int) -> Array:
     """Vertices of `frame`, capture coordinates.  # [V, 3] float32. Raises BridgeError if they are not there whole."""
-    path = folder / "geometry" / f"{frame:06d}.npy"
+    return read_vertices(folder / "geometry" / f"{frame:06d}.npy")
+
+
+def read_vertices(path: Path) -> Array:
+    """Vertices in `path`.  # [V, 3] float32. Raises BridgeError if they are not there whole."""
     try:
         vertices = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -32,6 +36,22 @@ def read_geometry(folder: Path, frame: int) -> Array:
     if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
         raise BridgeError(f"{path} holds no vertices; delete it and press Track Sequence to solve it again.")
     return vertices
+
+
+def anchors(folder: Path) -> list[int]:
+    """Frames whose vertices an artist gave, ascending."""
+    return _numbers(folder / "anchors", "npy")
+
+
+def read_shown(folder: Path, frame: int) -> Array:
+    """Vertices of `frame` as they are to be seen: an anchor that no tracking has met yet, else what was solved.
+
+    # [V, 3] float32, capture coordinates. Raises BridgeError if neither is there whole.
+    """
+    try:
+        return read_vertices(folder / "anchors" / f"{frame:06d}.npy")
+    except BridgeError:
+        return read_geometry(folder, frame)
 
 
 def is_whole(folder: Path, frame: int) -> bool:

@@ -1,6 +1,6 @@
 """What the artist clicks, one file a step. Operators start jobs and return at once; `commit` shows the result."""
 
-from . import capture, engine, export, install, review, texture, track
+from . import capture, correct, engine, export, install, review, texture, track
 
 CLASSES = (
     *engine.CLASSES,
@@ -8,6 +8,7 @@ CLASSES = (
     *capture.CLASSES,
     *track.CLASSES,
     *review.CLASSES,
+    *correct.CLASSES,
     *texture.CLASSES,
     *export.CLASSES,
 )

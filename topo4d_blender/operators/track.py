@@ -1,5 +1,6 @@
 """Track: write the template, start the engine, show the take."""
 
+import re
 from pathlib import Path
 
 import bpy
@@ -32,37 +33,67 @@ class TOPO4D_OT_track(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start the job; frames arrive on the mesh as the engine solves them."""
-        settings, obj = context.scene.topo4d, subject(context)
-        looking = cameras.in_use(settings.root)
-        if not looking:
-            self.report({"ERROR"}, NO_CAMERA)
-            return {"CANCELLED"}
-        template = Path(bpy.app.tempdir) / "topo4d_template.npz"
-        try:
-            shape_keys.check(obj)
-            meshes.write_template(obj, settings.root, template, settings.uv_map)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        settings = context.scene.topo4d
         if not settings.take:
             settings.take = str(default_take(settings.root))
-        settings.template = obj
-        folder = Path(bpy.path.abspath(settings.take))
-        preferences = get_preferences(context)
-        command = {
-            "job": "track",
-            "capture": settings.root[cameras.SOURCE],
-            "template": str(template),
-            "take": str(folder),
-            "frames": settings.frames.strip() or None,
-            "cameras": looking,
-            "method": "gauss-newton",
-            "settings": {},
-            "device": preferences.device if preferences else "auto",
-            "resume": True,
-        }
-        job = Job(command, Handle.of(context.scene), finish_track, Handle.of(obj), Handle.of(settings.root), folder)
-        return start(self, context, job)
+        return start_tracking(
+            self,
+            context,
+            Path(bpy.path.abspath(settings.take)),
+            frames=settings.frames.strip() or None,
+            start=_start_frame(settings),
+            anchors=_path(settings.anchors),
+            from_take=_path(settings.from_take),
+        )
+
+
+def start_tracking(operator: bpy.types.Operator, context: bpy.types.Context, folder: Path, **asked: object) -> set[str]:
+    """Write the template and start the job into `folder`; `asked` are options of core/protocol.py.
+
+    Returns the operator's own value; what prevents the job is reported.
+    """
+    settings, obj = context.scene.topo4d, subject(context)
+    looking = cameras.in_use(settings.root)
+    if not looking:
+        operator.report({"ERROR"}, NO_CAMERA)
+        return {"CANCELLED"}
+    template = Path(bpy.app.tempdir) / "topo4d_template.npz"
+    try:
+        shape_keys.check(obj)
+        meshes.write_template(obj, settings.root, template, settings.uv_map)
+    except BridgeError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    settings.template = obj
+    preferences = get_preferences(context)
+    command = {
+        "job": "track",
+        "capture": settings.root[cameras.SOURCE],
+        "template": str(template),
+        "take": str(folder),
+        "cameras": looking,
+        "method": "gauss-newton",
+        "settings": {},
+        "device": preferences.device if preferences else "auto",
+        "resume": True,
+        **asked,
+    }
+    job = Job(command, Handle.of(context.scene), finish_track, Handle.of(obj), Handle.of(settings.root), folder)
+    return start(operator, context, job)
+
+
+def _start_frame(settings: bpy.types.PropertyGroup) -> int | None:
+    """The frame that the template fits; None for the first that is named, or of the take that is gone on with."""
+    if settings.track_from == "FRAME":
+        return settings.start_frame
+    if settings.track_from == "LAST":
+        named = [int(number) for number in re.findall(r"(?<![:\d])\d+", settings.frames)]  # not the n of every n-th
+        return max(named or settings.root.get(cameras.FRAMES) or [1])
+    return None
+
+
+def _path(text: str) -> str | None:
+    return bpy.path.abspath(text) if text else None
 
 
 def finish_track(job: Job) -> str:

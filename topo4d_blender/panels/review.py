@@ -68,4 +68,31 @@ class TOPO4D_PT_review(Tab, bpy.types.Panel):
         column.operator("topo4d.wireframe", icon="SHADING_WIRE", depress=views.shows_wires(obj))
 
 
-CLASSES = (TOPO4D_PT_review,)
+class TOPO4D_PT_correct(Tab, bpy.types.Panel):
+    """Correct a frame by hand, and track its neighbours again."""
+
+    bl_idname = "TOPO4D_PT_correct"
+    bl_label = "Correct and Track Again"
+    bl_parent_id = "TOPO4D_PT_review"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a take."""
+        return tracked(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Sculpt; then follow from here, or fix the frame."""
+        obj, column = tracked(context), self.layout.column(align=True)
+        column.operator("topo4d.correct_frame", icon="SCULPTMODE_HLT", depress=obj.mode == "SCULPT")
+        row = column.row(align=True)
+        for direction, text, icon in ((-1, "Back", "TRACKING_BACKWARDS"), (1, "On", "TRACKING_FORWARDS")):
+            row.operator("topo4d.track_again", text=f"Track {text} from Here", icon=icon).direction = direction
+        column = self.layout.column(align=True)
+        column.operator("topo4d.set_anchor", icon="PINNED")
+        if obj.topo4d.anchors:
+            column.operator("topo4d.remove_anchor", icon="UNPINNED")
+            draw_sentence(column, f"Anchors: {obj.topo4d.anchors}")
+
+
+CLASSES = (TOPO4D_PT_review, TOPO4D_PT_correct)

@@ -34,4 +34,28 @@ class TOPO4D_PT_track(Tab, bpy.types.Panel):
         draw_message(layout, "track", "")
 
 
-CLASSES = (TOPO4D_PT_track,)
+class TOPO4D_PT_track_options(Tab, bpy.types.Panel):
+    """Where tracking starts, and what is given besides the template."""
+
+    bl_idname = "TOPO4D_PT_track_options"
+    bl_label = "Start and Anchors"
+    bl_parent_id = "TOPO4D_PT_track"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a capture."""
+        return context.scene.topo4d.root is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Four fields; empty ones change nothing."""
+        settings = context.scene.topo4d
+        column = settings_of(self.layout)
+        column.prop(settings, "track_from")
+        if settings.track_from == "FRAME":
+            column.prop(settings, "start_frame")
+        column.prop(settings, "anchors", placeholder="None")
+        column.prop(settings, "from_take", placeholder="None")
+
+
+CLASSES = (TOPO4D_PT_track, TOPO4D_PT_track_options)
