@@ -13,7 +13,7 @@ import numpy as np
 from ..capture import Camera
 
 Array = np.ndarray
-KEPT_BLUR = 0.7  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
+KEPT_BLUR = 1.4  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
 
 
 @dataclass(frozen=True)

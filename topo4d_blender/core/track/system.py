@@ -14,10 +14,10 @@ from .surface import Surface
 
 Array = np.ndarray
 DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median photometric stiffness
-STIFF = 200.0  # a prior this many times stiffer than the plates is solved with a factorisation
-PREPARED = (600.0, 6e3, 6e4)  # such priors, relative to the median photometric stiffness
+STIFF = 2.0  # a prior this many times stiffer than the plates is solved with a factorisation, see `prepare`
+PREPARED = (10.0, 100.0, 1e3, 1e4)  # priors, relative to the median photometric stiffness: one is never far
 ITERATIONS = 60
-TOLERANCE = 3e-3  # of a step's residual: more digits are wasted on a step that is relinearised anyway
+TOLERANCE = 2e-2  # of a step's residual: more digits are wasted on a step that is relinearised anyway
 
 
 class MeshSystem:

@@ -85,7 +85,7 @@ class Walker:
         guess = self._guess(frame, start, previous, walk, store)
         images = self.solver.pyramid(plates)
         solution = self.solver.solve(
-            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start)
+            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start, store)
         )
         self.recent.clear()
         self.recent[frame] = images
@@ -95,8 +95,13 @@ class Walker:
         verdict = self.judge.look(solution.vertices, previous, plates, gap, [level for level in levels if level])
         return solution.vertices, {**self.describe(frame, solution, verdict, blank), "start": start}
 
-    def _pictures(self, frame: int) -> list[Array]:
-        """The pictures of a frame that was solved before, without its blank plates."""
+    def _pictures(self, frame: int, store: Store) -> list[Array] | None:
+        """The pictures of a frame that was solved before, without its blank plates; None where they may mislead.
+
+        Those of a lost frame do not show the mesh where it stands, nor need those of one that an artist put right.
+        """
+        if self._lost(frame, store) or store.lines.get(frame, {}).get("trusted"):
+            return None
         if frame not in self.recent:
             plates = self.reader.take(frame)
             blank = self.judge.witness.blank(plates)
