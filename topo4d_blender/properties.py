@@ -105,6 +105,36 @@ class TOPO4D_PG_scene(bpy.types.PropertyGroup):
     bake_frames: StringProperty(
         name="Frames", description="Frames to bake, such as 1,50-60; empty for every tracked frame"
     )
+    bake_every: IntProperty(
+        name="Every n-th",
+        description="1 bakes all of the frames, 5 every fifth; maps hold in between",
+        default=1,
+        min=1,
+    )
+    bake_format: EnumProperty(
+        name="Format",
+        description="What the maps are written as, beside a copy in 8 bits for the viewport",
+        items=[
+            ("png", "PNG", "8 bits, sRGB"),
+            ("png16", "PNG, 16 Bits", "16 bits, sRGB"),
+            ("jpeg", "JPEG", "8 bits at quality 95, sRGB: a third of the room of PNG"),
+            ("tiff", "TIFF, 16 Bits", "16 bits, not compressed, sRGB"),
+            ("exr", "OpenEXR", "Half floats, linear light with the primaries of Rec. 709"),
+        ],
+    )
+    bake_method: EnumProperty(
+        name="Method",
+        description="How colours are taken from the plates",
+        items=[
+            ("inverse", "Best Views", "Every texel is looked up in the few cameras that see it best: seconds a frame"),
+            ("splat", "Gaussians", "The paper's way: a dense Gaussian Mesh is fitted to all plates; minutes a frame"),
+        ],
+    )
+    base_texture: StringProperty(
+        name="Base Texture",
+        description="Picture that shows where no camera sees; with <UDIM> in its name for several tiles",
+        subtype="FILE_PATH",
+    )
     bake_again: BoolProperty(name="Bake Again", description="Bake frames anew that have a texture already")
 
 

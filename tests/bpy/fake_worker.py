@@ -42,7 +42,7 @@ def write_frame(folder, frame, vertices):
 def run(command, cancelled):
     if command["job"] == "bake":
         with open(os.path.join(command["take"], "baked.json"), "w") as file:
-            json.dump(command["cameras"], file)
+            json.dump(command, file)
         say("texture", frame=1, path="", proxy="")
         return say("error", code="cancelled", sentence="Stopped.") if MODE == "no bake" else say("done", job="bake")
     return track(command, cancelled)

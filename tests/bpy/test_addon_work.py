@@ -19,6 +19,7 @@ from PIL import Image  # noqa: E402
 
 from topo4d_blender.bridge import cameras, engine, head_motion, pump, shape_keys, takes  # noqa: E402
 from topo4d_blender.bridge.session import SESSION  # noqa: E402
+from topo4d_blender.core import jobs  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_worker.py").read_text()
 
@@ -241,15 +242,45 @@ def test_cameras_with_a_closed_eye_are_left_out_of_track_and_bake(artist, tmp_pa
     views[2].hide_viewport = True
     bpy.ops.topo4d.bake()
     beat_until(idle)
-    assert json.loads((folder / "baked.json").read_text()) == ["cam00"]
+    assert json.loads((folder / "baked.json").read_text())["cameras"] == ["cam00"]
     scene.topo4d.root[cameras.SOURCE] = str(tmp_path / "another" / "capture.json")
     bpy.ops.topo4d.bake()
     beat_until(idle)
-    assert json.loads((folder / "baked.json").read_text()) is None, "as it was tracked"
+    assert json.loads((folder / "baked.json").read_text())["cameras"] is None, "as it was tracked"
     views[0].hide_viewport = True
     with pytest.raises(RuntimeError, match="Every camera is left out"):
         bpy.ops.topo4d.track()
     assert obj.topo4d.take
+
+
+def test_what_is_asked_of_a_bake_is_what_the_engine_knows(artist, tmp_path):
+    artist("good")
+    settings, folder = bpy.context.scene.topo4d, tmp_path / "take é"
+    bpy.ops.topo4d.track()
+    beat_until(idle)
+
+    def asked() -> dict:
+        bpy.ops.topo4d.bake()
+        beat_until(idle)
+        return json.loads((folder / "baked.json").read_text())
+
+    plain = asked()
+    assert (plain["format"], plain["method"], plain["base_texture"], plain["frames"]) == ("png", "inverse", None, None)
+    settings.bake_every = 2
+    assert asked()["frames"] == "1,3,5"
+    settings.bake_frames = "7, 10-20, 30-60:3"
+    assert asked()["frames"] == "7,10-20:2,30-60:3"
+    settings.base_texture, settings.bake_again = str(tmp_path / "skin.<UDIM>.png"), True
+    command = asked()
+    assert command["base_texture"] == settings.base_texture and (command["resume"], command["overwrite"]) == (
+        False,
+        True,
+    )
+    for name, known in (("bake_format", jobs.MAP_FORMATS), ("bake_method", jobs.BAKE_METHODS)):
+        assert tuple(item.identifier for item in settings.bl_rna.properties[name].enum_items) == known
+        setattr(settings, name, known[-1])
+    command = asked()
+    assert (command["format"], command["method"]) == ("exr", "splat")
 
 
 def write_capture(folder: Path) -> dict:

@@ -1,5 +1,7 @@
 """Texture: bake, and show what is baked."""
 
+from pathlib import Path
+
 import bpy
 from bpy.props import EnumProperty
 
@@ -39,13 +41,27 @@ class TOPO4D_OT_bake(bpy.types.Operator):
             "job": "bake",
             "take": str(folder),
             "resolution": int(settings.bake_resolution),
-            "frames": settings.bake_frames.strip() or None,
+            "frames": _frames(settings, folder),
             "cameras": looking,
             "images": None,
+            "format": settings.bake_format,
+            "method": settings.bake_method,
+            "base_texture": bpy.path.abspath(settings.base_texture) if settings.base_texture else None,
             "resume": not settings.bake_again,
             "overwrite": settings.bake_again,
         }
         return start(self, context, Job(command, Handle.of(context.scene), finish_bake, Handle.of(obj), folder=folder))
+
+
+def _frames(settings: bpy.types.PropertyGroup, folder: Path) -> str | None:
+    """The frames to bake as the engine reads them, every n-th of each range; None for all that are tracked."""
+    text, step = settings.bake_frames.strip(), settings.bake_every
+    if step == 1:
+        return text or None
+    if not text:
+        return ",".join(map(str, takes.solved_frames(folder)[::step])) or None
+    parts = [part.strip() for part in text.split(",")]
+    return ",".join(f"{part}:{step}" if "-" in part and ":" not in part else part for part in parts)
 
 
 def finish_bake(job: Job) -> str:

@@ -36,4 +36,27 @@ class TOPO4D_PT_texture(Tab, bpy.types.Panel):
         draw_message(layout, "bake")
 
 
-CLASSES = (TOPO4D_PT_texture,)
+class TOPO4D_PT_texture_options(Tab, bpy.types.Panel):
+    """How maps are baked and written."""
+
+    bl_idname = "TOPO4D_PT_texture_options"
+    bl_label = "Bake Options"
+    bl_parent_id = "TOPO4D_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a mesh that can be baked on."""
+        obj = tracked(context)
+        return obj is not None and bool(obj.data.uv_layers)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """One field an option; the defaults are those of the command line."""
+        settings, column = context.scene.topo4d, settings_of(self.layout)
+        column.prop(settings, "bake_format")
+        column.prop(settings, "bake_method")
+        column.prop(settings, "bake_every")
+        column.prop(settings, "base_texture", placeholder="None")
+
+
+CLASSES = (TOPO4D_PT_texture, TOPO4D_PT_texture_options)
