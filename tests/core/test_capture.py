@@ -160,7 +160,14 @@ def test_unit_can_be_told(capture):
 
 @pytest.mark.parametrize(
     ("text", "frames"),
-    [("8-9", (8, 9)), ("11,8", (8, 11)), (" 9 - 10 , 8", (8, 9, 10)), ("10", (10,)), ("9-9", (9,)), ("11-9", (9, 10, 11))],
+    [
+        ("8-9", (8, 9)),
+        ("11,8", (8, 11)),
+        (" 9 - 10 , 8", (8, 9, 10)),
+        ("10", (10,)),
+        ("9-9", (9,)),
+        ("11-9", (9, 10, 11)),
+    ],
 )
 def test_frames_are_chosen(capture, text, frames):
     read = open_capture(capture, text)
