@@ -171,3 +171,68 @@ def test_the_frame_that_the_template_fits_is_chosen(artist, tmp_path, settings, 
     command = asked(take, bpy.ops.topo4d.track)
     assert command["start"] == start and command.get("again") is None
     assert (command["anchors"], command["from_take"]) == (str(tmp_path / "given"), str(tmp_path / "other"))
+
+
+@pytest.fixture
+def filmed(tmp_path, monkeypatch):
+    """The extension with the real engine, and a ball that was filmed for seven frames and tracked."""
+    from synthetic import make_capture
+
+    from topo4d_blender.core.capture import describe, open_capture
+
+    make_capture(tmp_path / "ball", frames=7, cameras=5, size=(96, 128), vertices=300)
+    scene = scenes.fresh()
+    addon_utils.enable("topo4d_blender", default_set=True)
+    bpy.context.preferences.addons["topo4d_blender"].preferences.python = sys.executable
+    scene.topo4d.root = cameras.load_cameras(describe(open_capture(tmp_path / "ball")), scene)
+    bpy.ops.wm.obj_import(filepath=str(tmp_path / "ball" / "start.obj"))
+    scene.topo4d.take = str(tmp_path / "take")
+    scene.topo4d.template = bpy.context.object
+    work(bpy.ops.topo4d.track)
+    yield scene, scene.topo4d.template, tmp_path / "take"
+    addon_utils.disable("topo4d_blender", default_set=True)
+    SESSION.__init__()
+
+
+def work(operator, **values) -> None:
+    assert operator(**values) == {"FINISHED"}
+    beat_until(idle, 120.0)
+    assert not SESSION.alert and not SESSION.failure, (SESSION.message, SESSION.failure)
+
+
+def test_the_engine_starts_from_a_sculpted_frame_and_meets_an_anchor(filmed):
+    scene, obj, take = filmed
+    first = {frame: takes.read_geometry(take, frame) for frame in takes.solved_frames(take)}
+    assert len(first) == 7 and shape_keys.frames_on(obj) == list(first)
+    frames = list(first)
+    shape = sculpt(obj, frames[3])
+    work(bpy.ops.topo4d.track_again, direction=1)
+    lines = takes.read_metrics(take)
+    assert np.array_equal(takes.read_geometry(take, frames[3]), shape) and lines[frames[3]]["trusted"] is True
+    assert lines[frames[4]]["start"] == frames[3]
+    assert all(np.array_equal(takes.read_geometry(take, frame), first[frame]) for frame in frames[:3])
+    scene.frame_set(frames[5])
+    shape = sculpt(obj, frames[5])
+    bpy.ops.topo4d.set_anchor()
+    work(bpy.ops.topo4d.track_again, direction=-1)
+    lines = takes.read_metrics(take)
+    assert np.array_equal(takes.read_geometry(take, frames[5]), shape) and lines[frames[5]]["given"] is True
+    assert lines[frames[2]]["between"] == [frames[0], frames[5]]
+    for frame in frames:
+        assert np.array_equal(shape_keys.read_key(obj, frame), takes.read_geometry(take, frame))
+
+
+def test_the_engine_s_own_poses_leave_the_world_as_it_was(filmed):
+    scene, obj, take = filmed
+    before = {frame: in_world(obj, frame) for frame in takes.solved_frames(take)}
+    work(bpy.ops.topo4d.head_motion)
+    assert head_motion.is_on(obj)
+    size = np.ptp(before[min(before)], axis=0).max()
+    for frame, points in before.items():
+        assert np.abs(in_world(obj, frame) - points).max() < 1e-6 * size
+
+
+def in_world(obj, frame: int) -> np.ndarray:
+    points = scenes.evaluated(obj, frame).astype(np.float64)
+    matrix = np.array(obj.evaluated_get(bpy.context.evaluated_depsgraph_get()).matrix_world, np.float64)
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
