@@ -85,9 +85,11 @@ class TOPO4D_PT_correct(Tab, bpy.types.Panel):
         """Sculpt; then follow from here, or fix the frame."""
         obj, column = tracked(context), self.layout.column(align=True)
         column.operator("topo4d.correct_frame", icon="SCULPTMODE_HLT", depress=obj.mode == "SCULPT")
+        column = self.layout.column(align=True)
+        column.label(text="Track Again from Here")
         row = column.row(align=True)
-        for direction, text, icon in ((-1, "Back", "TRACKING_BACKWARDS"), (1, "On", "TRACKING_FORWARDS")):
-            row.operator("topo4d.track_again", text=f"Track {text} from Here", icon=icon).direction = direction
+        for direction, text, icon in ((-1, "Backward", "TRACKING_BACKWARDS"), (1, "Forward", "TRACKING_FORWARDS")):
+            row.operator("topo4d.track_again", text=text, icon=icon).direction = direction
         column = self.layout.column(align=True)
         column.operator("topo4d.set_anchor", icon="PINNED")
         if obj.topo4d.anchors:
