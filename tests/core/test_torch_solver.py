@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch_devices import DEVICES
 from track_scenes import Film, film_ball
 
@@ -177,6 +178,48 @@ def test_a_card_too_small_for_one_camera_is_one_sentence(film, small_card):
     small_card["cameras"] = 0
     with pytest.raises(WorkError, match="graphics card's memory is spent; close"):
         run(solver_on("cpu", film), film)
+
+
+class Operations(TorchDispatchMode):
+    """Lists the names of torch's operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.names.add(function.name().removeprefix("aten::").split(".")[0])
+        return function(*arguments, **(options or {}))
+
+
+# What makes the host wait for a device: a value it asks for, a result of a size that is not known, values it sends.
+WAITING = {"_local_scalar_dense", "item", "nonzero", "masked_select", "bincount", "_unique2", "lift_fresh", "_to_cpu"}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rigid", [True, False])
+def test_within_a_stages_steps_the_host_waits_for_nothing(film, device, rigid):
+    solver = solver_on(device, film)
+    pictures = solver.pyramid(film.frames[0])
+    solver.remember(film.template.vertices, pictures)
+    vertices, scale = solver._tensor(film.template.vertices), torch.ones((), device=device)
+    stage = next(i for i, s in enumerate(solver.stages) if s.rigid == rigid)
+    parts = solver._memory[stage]
+    images = [pictures.levels[stage][part.group][part.which] for part in parts]
+    for part in parts:
+        part.memory.look(vertices)
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with Operations() as seen:
+            for _ in range(2):
+                error = solver._error(solver._read(parts, vertices, images, scale))
+                vertices, _ = solver._step(solver.stages[stage], vertices, vertices, vertices, error)
+    finally:
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    assert {"segment_reduce", "index", "sort"} <= seen.names, seen.names
+    assert not seen.names & WAITING
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -107,12 +107,16 @@ class TorchSolver:
     ) -> Solution:
         """As `FrameSolver.solve`. Raises WorkError if the device's memory does not hold one camera."""
         if before is not None:
-            start, base = self._flow(previous, before.finest, images.finest)
+            start, base = self.start(previous, before, images)
             first = max(1, len(self.stages) - self.settings.after_flow)
         else:
             rotation, shift = align_on_host(previous, guess)
             start, base, first = guess, previous @ rotation.T + shift, 0
         return self._fitting(lambda: self._solve(images, start, base, template, check, first))
+
+    def start(self, previous: Array, before: Pictures, images: Pictures) -> tuple[Array, Array]:
+        """`previous` [V, 3] moved on by optical flow, and moved rigidly only, each [V, 3]; on the host."""
+        return self._flow(previous, before.finest, images.finest)
 
     def _solve(
         self, images: Pictures, start: Array, base: Array, template: Array, check: Callable[[], None], first: int
@@ -128,20 +132,29 @@ class TorchSolver:
             for _ in range(stage.iterations):
                 check()
                 readings = self._read(parts, vertices, pictures, scale)
-                unit = self.system.median_stiffness()
-                error = 1.4826 * median(torch.cat([reading.residual for reading in readings]))
-                error = torch.nan_to_num(error)
+                error = self._error(readings)
                 scale = (OUTLIER * error).clamp(min=LEAST_SCALE)
-                steps += unit > 0
-                if stage.rigid:
-                    rotation, shift = rigid_step(self.system, vertices)
-                    vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
-                else:
-                    stiffness = unit * self._bending(stage, error / unit.sqrt())
-                    vertices = vertices + self._surface_step(vertices, base, template, stiffness)
+                steps += self.system.median_stiffness() > 0
+                vertices, base = self._step(stage, vertices, base, template, error)
             if not stage.rigid:
                 vertices = self._tensor(self._carry(vertices.cpu().numpy()))
         return self._judge(vertices, parts, readings, scale, steps)
+
+    @staticmethod
+    def _error(readings: list[Reading]) -> Tensor:
+        """Standard deviation of the residuals, by their median absolute value; 0 where there are none."""
+        return torch.nan_to_num(1.4826 * median(torch.cat([reading.residual for reading in readings])))
+
+    def _step(
+        self, stage: Stage, vertices: Tensor, base: Tensor, template: Tensor, error: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A step of `stage` on the system as it is assembled: the vertices and the prior's base, each [V, 3]."""
+        if stage.rigid:
+            rotation, shift = rigid_step(self.system, vertices)
+            return vertices @ rotation.T + shift, base @ rotation.T + shift
+        unit = self.system.median_stiffness()
+        stiffness = unit * self._bending(stage, error / unit.sqrt())
+        return vertices + self._surface_step(vertices, base, template, stiffness), base
 
     def _bending(self, stage: Stage, error: Tensor) -> Tensor:
         """As `FrameSolver.bending`."""
