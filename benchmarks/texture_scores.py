@@ -95,7 +95,7 @@ def _plain(
     present, boxes, projections, starts, depth_range, tolerance, pixels, codes,
 ):  # fmt: skip
     for y in nb.prange(ids.shape[0]):
-        p, n, mean = np.zeros(3), np.zeros(3), np.zeros(3)
+        p, n, mean, scratch = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(16, np.float32)
         for x in range(ids.shape[1]):
             t = ids[y, x]
             if t < 0:
@@ -115,7 +115,7 @@ def _plain(
                 near, step = depth_range[k]
                 if not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
                     continue
-                r, g, b = sample_plate(pixels, starts[k], boxes[k, 2], boxes[k, 3], u, v)
+                r, g, b = sample_plate(pixels, starts[k], boxes[k, 2], boxes[k, 3], u, v, scratch)
                 total += cosine**2
                 mean[0] += cosine**2 * r
                 mean[1] += cosine**2 * g

@@ -1,4 +1,8 @@
-"""The texels: every one finds its surface point, takes the few best views that see it and blends their detail."""
+"""The texels: every one finds its surface point, takes the few best views that see it and blends their detail.
+
+What a view says of a point is linear along a row of texels of one triangle (where it projects to, before the division;
+its shift; its score; its correction). So it is worked out where a row enters a triangle, and stepped along from there.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import numba as nb
 import numpy as np
 
 from .colour import Colours
-from .kernels import barycentric, project, sample_plate, sees
+from .kernels import barycentric, sample_plate, sees
 from .plan import Choice
 from .uv import EMPTY, UvMap
 from .views import Views
@@ -14,6 +18,25 @@ from .views import Views
 Array = np.ndarray
 _OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
 _TRUST = 1e-4  # scores below this fade into the shared colour
+_SHIFT, _SCORE, _CORRECTION, _CELLS = (
+    3,
+    5,
+    6,
+    9,
+)  # where they begin in what is linear; the homogeneous pixel comes first
+
+
+def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours, shifts: Array) -> Array:
+    """What is linear on the surface, of every view at every vertex.  # [K, V, 9] float64.
+
+    From `vertices` [V, 3], `scores` [V, K] and `shifts` [K, V, 2] px (align.Alignment).
+    """
+    out = np.empty((len(views.cameras), len(vertices), _CELLS))
+    out[..., :_SHIFT] = vertices @ views.projections[:, :, :3].transpose(0, 2, 1) + views.projections[:, None, :, 3]
+    out[..., _SHIFT:_SCORE] = shifts
+    out[..., _SCORE] = scores.T
+    out[..., _CORRECTION:] = colours.corrections
+    return out
 
 
 def blend_rows(
@@ -23,131 +46,79 @@ def blend_rows(
     uv_map: UvMap,
     order: Array,  # [T, C] int16: see plan.rank_views
     samples: Array,  # [T] int16: see plan.samples_per_axis
-    vertices: Array,  # [V, 3] float64
     triangles: Array,  # [T, 3] int32
     ignored: Array,  # [T] bool: never look at pixels here
     views: Views,
-    scores: Array,  # [V, K] float32: of every view at every vertex
+    linear: Array,  # [K, V, 9]: see linear_values
     colours: Colours,
-    shifts: Array,  # [K, V, 2] float32, px: see align.Alignment
     choice: Choice,
 ) -> None:
     """Blend the texels of `rows`. Texels outside every island are left alone."""
     _blend(
-        rows.start,
-        rows.stop,
-        texture,
-        np.float32(np.iinfo(texture.dtype).max),
-        coverage,
-        uv_map.ids,
-        uv_map.corners,
-        order,
-        samples,
-        vertices,
-        triangles,
-        ignored,
-        views.boxes,
-        views.projections,
-        views.starts,
-        views.depth_range,
-        views.tolerance,
-        views.pixels,
-        views.codes,
-        scores,
-        colours.gains,
-        colours.corrections,
-        colours.shared,
-        shifts,
-        choice.views,
-        np.float32(1 / choice.power),
-    )
+        rows.start, rows.stop, texture, np.float32(np.iinfo(texture.dtype).max), coverage, uv_map.ids, uv_map.corners,
+        order, samples, triangles, ignored, views.boxes, views.starts, views.depth_range, views.tolerance,
+        views.pixels, views.codes, linear, colours.gains, colours.shared, choice.views, np.float32(1 / choice.power),
+    )  # fmt: skip
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, cache=True, error_model="numpy")
 def _blend(
-    first,
-    last,
-    texture,
-    white,
-    coverage,
-    ids,
-    corners,
-    order,
-    samples,
-    vertices,
-    triangles,
-    ignored,
-    boxes,
-    projections,
-    starts,
-    depth_range,
-    tolerance,
-    pixels,
-    codes,
-    scores,
-    gains,
-    corrections,
-    shared,
-    shifts,
-    best,
-    root,
-):
+    first, last, texture, white, coverage, ids, corners, order, samples, triangles, ignored, boxes, starts,
+    depth_range, tolerance, pixels, codes, linear, gains, shared, best, root,
+):  # fmt: skip
     for y in nb.prange(first, last):
-        p, q = np.zeros(3), np.zeros(3)
-        view, score = np.zeros(best + 1, np.int64), np.zeros(best + 1, np.float32)
+        lines, ground = np.zeros((order.shape[1], 3, _CELLS)), np.zeros((3, 3))
+        slots, score = np.zeros(best + 1, np.int64), np.zeros(best + 1, np.float32)
         us, vs = np.zeros(best + 1), np.zeros(best + 1)
         colour, weight = np.zeros((best, 3), np.float32), np.zeros(best, np.float32)
-        luma = np.zeros(best, np.float32)
+        luma, scratch = np.zeros(best, np.float32), np.zeros(16, np.float32)
+        run, begun, tries = EMPTY, 0, 0
         for x in range(ids.shape[1]):
-            t = ids[y, x]
+            code = ids[y, x]
             coverage[y, x] = 0
-            if t == EMPTY:
+            if code == EMPTY:
                 continue
-            padded = t < 0
-            if padded:
-                t = -2 - t
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            w0, w1, w2 = barycentric(corners[t], x + 0.5, y + 0.5, padded)
-            for d in range(3):
-                p[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
+            padded = code < 0
+            t = -2 - code if padded else code
+            if code != run or padded:  # a padded texel shows the nearest point of its triangle, which is not linear
+                run, begun = code, x
+                tries = 0 if ignored[t] else _begin(lines, order[t], linear, triangles[t], corners[t], x, y, padded)
+                _lay(ground, shared, triangles[t], corners[t], x, y, padded)
+            along = x - begun
             # The best views that see this point.
             found = 0
-            for i in range(order.shape[1]):
+            for i in range(tries):
+                s = np.float32(lines[i, 0, _SCORE] + along * lines[i, 1, _SCORE])
+                z = lines[i, 0, 2] + along * lines[i, 1, 2]
+                if s <= 0 or z <= 0 or (found == best + 1 and s <= score[best]):
+                    continue
                 k = order[t, i]
-                if k < 0 or ignored[t]:
-                    break
-                s = np.float32(w0 * scores[a, k] + w1 * scores[b, k] + w2 * scores[c, k])
-                if s <= 0 or (found == best + 1 and s <= score[best]):
-                    continue
-                u, v, z = project(projections[k], p)
+                u, v = (lines[i, 0, 0] + along * lines[i, 1, 0]) / z, (lines[i, 0, 1] + along * lines[i, 1, 1]) / z
                 near, step = depth_range[k, 0], depth_range[k, 1]
-                if z <= 0 or not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
+                if not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
                     continue
-                u += w0 * shifts[k, a, 0] + w1 * shifts[k, b, 0] + w2 * shifts[k, c, 0]
-                v += w0 * shifts[k, a, 1] + w1 * shifts[k, b, 1] + w2 * shifts[k, c, 1]
+                u += lines[i, 0, _SHIFT] + along * lines[i, 1, _SHIFT]
+                v += lines[i, 0, _SHIFT + 1] + along * lines[i, 1, _SHIFT + 1]
                 j = min(found, best)
                 while j > 0 and score[j - 1] < s:
-                    score[j], view[j], us[j], vs[j] = score[j - 1], view[j - 1], us[j - 1], vs[j - 1]
+                    score[j], slots[j], us[j], vs[j] = score[j - 1], slots[j - 1], us[j - 1], vs[j - 1]
                     j -= 1
-                score[j], view[j], us[j], vs[j] = s, k, u, v
+                score[j], slots[j], us[j], vs[j] = s, i, u, v
                 found = min(found + 1, best + 1)
             # Their colours, each brought to the shared low frequencies.
             next_best = score[best] if found > best else np.float32(0)
             used = min(found, best)
             for i in range(used):
-                k = view[i]
+                n = slots[i]
+                k = order[t, n]
                 width, height = boxes[k, 2], boxes[k, 3]
-                if samples[t] == 1:
-                    r, g, bl = sample_plate(pixels, starts[k], width, height, us[i], vs[i])
+                if samples[t] == 1 or padded:
+                    rgb = sample_plate(pixels, starts[k], width, height, us[i], vs[i], scratch)
                 else:
-                    r, g, bl = _sample_texel(
-                        pixels, starts[k], width, height, projections[k], vertices, a, b, c, corners[t], x, y,
-                        samples[t], padded, q, shifts[k],
-                    )  # fmt: skip
-                colour[i, 0], colour[i, 1], colour[i, 2] = r, g, bl
+                    rgb = _sample_texel(pixels, starts[k], width, height, lines, n, along, samples[t], scratch)
                 for d in range(3):
-                    missing = w0 * corrections[k, a, d] + w1 * corrections[k, b, d] + w2 * corrections[k, c, d]
-                    colour[i, d] = colour[i, d] * gains[k, d] + missing
+                    missing = lines[n, 0, _CORRECTION + d] + along * lines[n, 1, _CORRECTION + d]
+                    colour[i, d] = rgb[d] * gains[k, d] + missing
                 fade = next_best / score[i]
                 fade *= fade
                 fade *= fade
@@ -155,42 +126,65 @@ def _blend(
             if used >= 3:
                 _hold_down_outliers(colour, weight, luma, used)
             total = np.float32(_TRUST)
-            r = np.float32(_TRUST * (w0 * shared[a, 0] + w1 * shared[b, 0] + w2 * shared[c, 0]))
-            g = np.float32(_TRUST * (w0 * shared[a, 1] + w1 * shared[b, 1] + w2 * shared[c, 1]))
-            bl = np.float32(_TRUST * (w0 * shared[a, 2] + w1 * shared[b, 2] + w2 * shared[c, 2]))
             for i in range(used):
                 total += weight[i]
-                r += weight[i] * colour[i, 0]
-                g += weight[i] * colour[i, 1]
-                bl += weight[i] * colour[i, 2]
-            scale = white / (np.float32(255) * total)
-            texture[y, x, 0] = np.uint16(min(max(r * scale + np.float32(0.5), 0), white))
-            texture[y, x, 1] = np.uint16(min(max(g * scale + np.float32(0.5), 0), white))
-            texture[y, x, 2] = np.uint16(min(max(bl * scale + np.float32(0.5), 0), white))
+            for d in range(3):
+                value = np.float32(_TRUST * (ground[0, d] + along * ground[1, d]))
+                for i in range(used):
+                    value += weight[i] * colour[i, d]
+                value *= white / (np.float32(255) * total)
+                texture[y, x, d] = np.uint16(min(max(value + np.float32(0.5), 0), white))
             if used > 0 and not padded:  # cosine times resolution, of the best there is
                 coverage[y, x] = np.uint8(max(255 * min(score[0], 1) ** root + 0.5, 1))
 
 
 @nb.njit(cache=True)
-def _sample_texel(
-    pixels, start, width, height, projection, vertices, a, b, c, corner, x, y, count, padded, q, shift
-):  # fmt: skip
-    """Mean of the plate over the texel (x, y), `count` samples along each axis."""
-    r, g, bl = np.float32(0), np.float32(0), np.float32(0)
+def _begin(lines, views, linear, triangle, corner, x, y, padded):
+    """Lay out `lines` for the `views` of a triangle from the texel (x, y) on; returns how many there are."""
+    for i in range(len(views)):
+        if views[i] < 0:
+            return i
+        _lay(lines[i], linear[views[i]], triangle, corner, x, y, padded)
+    return len(views)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _lay(line, values, triangle, corner, x, y, padded):
+    """`values` [V, n], linear on the surface, into `line` [3, n]: at the texel (x, y), and what is added by x, by y.
+
+    Where `padded`, they are those of the nearest point of the triangle, the same all over the texel.
+    """
+    a, b, c = triangle[0], triangle[1], triangle[2]
+    w0, w1, w2 = barycentric(corner, x + 0.5, y + 0.5, padded)
+    x0, x1, x2 = barycentric(corner, x + 1.5, y + 0.5, False)
+    y0, y1, y2 = barycentric(corner, x + 0.5, y + 1.5, False)
+    for d in range(line.shape[1]):
+        line[0, d] = w0 * values[a, d] + w1 * values[b, d] + w2 * values[c, d]
+        line[1, d] = line[2, d] = 0
+        if not padded:
+            line[1, d] = (x0 - w0) * values[a, d] + (x1 - w1) * values[b, d] + (x2 - w2) * values[c, d]
+            line[2, d] = (y0 - w0) * values[a, d] + (y1 - w1) * values[b, d] + (y2 - w2) * values[c, d]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _sample_texel(pixels, start, width, height, lines, n, along, count, scratch):
+    """Mean of the plate over a texel, `count` samples along each axis."""
+    r, g, b = np.float32(0), np.float32(0), np.float32(0)
     for j in range(count):
+        dy = (j + 0.5) / count - 0.5
         for i in range(count):
-            w0, w1, w2 = barycentric(corner, x + (i + 0.5) / count, y + (j + 0.5) / count, padded)
-            for d in range(3):
-                q[d] = w0 * vertices[a, d] + w1 * vertices[b, d] + w2 * vertices[c, d]
-            u, v, _ = project(projection, q)
-            u += w0 * shift[a, 0] + w1 * shift[b, 0] + w2 * shift[c, 0]
-            v += w0 * shift[a, 1] + w1 * shift[b, 1] + w2 * shift[c, 1]
-            sr, sg, sb = sample_plate(pixels, start, width, height, u, v)
+            dx = along + (i + 0.5) / count - 0.5
+            z = lines[n, 0, 2] + dx * lines[n, 1, 2] + dy * lines[n, 2, 2]
+            u = (lines[n, 0, 0] + dx * lines[n, 1, 0] + dy * lines[n, 2, 0]) / z
+            v = (lines[n, 0, 1] + dx * lines[n, 1, 1] + dy * lines[n, 2, 1]) / z
+            u += lines[n, 0, _SHIFT] + dx * lines[n, 1, _SHIFT] + dy * lines[n, 2, _SHIFT]
+            v += lines[n, 0, _SHIFT + 1] + dx * lines[n, 1, _SHIFT + 1] + dy * lines[n, 2, _SHIFT + 1]
+            sr, sg, sb = sample_plate(pixels, start, width, height, u, v, scratch)
             r += sr
             g += sg
-            bl += sb
-    n = np.float32(count * count)
-    return r / n, g / n, bl / n
+            b += sb
+    m = np.float32(count * count)
+    return r / m, g / m, b / m
 
 
 @nb.njit(cache=True, inline="always")

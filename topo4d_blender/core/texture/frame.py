@@ -10,7 +10,7 @@ import numpy as np
 from ..capture import Camera
 from ..template import Template
 from .align import align
-from .blend import blend_rows
+from .blend import blend_rows, linear_values
 from .colour import Colours, solve_colours
 from .fill import fill_empty
 from .plan import PREFERENCE, Choice, rank_views, samples_per_axis
@@ -118,29 +118,16 @@ def paint(
 
     Texels outside every island stay 0.
     """
-    views, scores = solved.views, solved.scores
-    samples = samples_per_axis(
-        solved.order, views.projections, solved.vertices, canvas.triangles, canvas.uv_map.corners
-    )
+    views, mesh = solved.views, canvas.triangles
+    samples = samples_per_axis(solved.order, views.projections, solved.vertices, mesh, canvas.uv_map.corners)
+    linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
     size = canvas.uv_map.resolution
     texture, coverage = np.zeros((size, size, 3), texels), np.zeros((size, size), np.uint8)
     for band in range(BANDS):
         rows = slice(band * size // BANDS, (band + 1) * size // BANDS)
         blend_rows(
-            rows,
-            texture,
-            coverage,
-            canvas.uv_map,
-            solved.order,
-            samples,
-            solved.vertices,
-            canvas.triangles,
-            canvas.ignored,
-            views,
-            scores,
-            solved.colours,
-            solved.shifts,
-            solved.choice,
-        )
+            rows, texture, coverage, canvas.uv_map, solved.order, samples, mesh, canvas.ignored, views, linear,
+            solved.colours, solved.choice,
+        )  # fmt: skip
         step()
     return texture, coverage

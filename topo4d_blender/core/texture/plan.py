@@ -12,7 +12,7 @@ from .kernels import project
 Array = np.ndarray
 CANDIDATES = 12  # views a triangle's texels choose from
 _FEWEST = 3  # views blended in a texel of clean plates: few keep pores sharp, three let an outlier be outvoted
-_MOST = 10  # and of noisy ones
+_MOST = 8  # and of noisy ones: more cost time and gain nothing that is seen (0.04 dB)
 PREFERENCE = 4.0  # power of angle times resolution in the weight of a view, where plates are clean
 _MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
 
