@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from topo4d_blender.core.errors import RequestError
+from topo4d_blender.core.track.paper_settings import PaperSettings
 from topo4d_blender.core.track.settings import TrackSettings, plan_stages
 
 SETTINGS = TrackSettings()
@@ -53,3 +54,23 @@ def test_settings_are_read_by_name_and_an_unknown_one_is_refused_in_words():
     assert TrackSettings.from_dict({"iterations": 7}) == dataclasses.replace(SETTINGS, iterations=7)
     with pytest.raises(RequestError, match="stifness.*iterations.*stiffness"):
         TrackSettings.from_dict({"stifness": 1})
+
+
+@pytest.mark.parametrize("kind", [TrackSettings, PaperSettings])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("iterations", -1), ("iterations", 2.5), ("working_pixels", 0), ("iterations", "3"), ("iterations", float("inf"))],
+)
+def test_a_value_that_cannot_be_is_refused_in_words(kind, name, value):
+    with pytest.raises(RequestError, match=f"{name}.*number"):
+        kind.from_dict({name: value})
+
+
+@pytest.mark.parametrize("name", ["iterations", "after_flow", "finest_blur"])
+def test_what_nothing_can_be_solved_without_is_not_zero(name):
+    with pytest.raises(RequestError, match=f"{name}.*above 0"):
+        TrackSettings.from_dict({name: 0})
+
+
+def test_a_whole_number_written_as_another_is_taken():
+    assert type(TrackSettings.from_dict({"iterations": 4.0}).iterations) is int

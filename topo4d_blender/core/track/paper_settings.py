@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import RequestError
+from .settings import checked
 
 Array = np.ndarray
 PAPER_DIAGONAL = 2.345  # the paper's own example, a head with neck, measures 1.320 x 1.563 x 1.147 of its units
@@ -47,16 +47,7 @@ class PaperSettings:
     @classmethod
     def from_dict(cls, values: dict) -> PaperSettings:
         """Settings from a take's JSON. Raises RequestError for a name or a value that cannot be."""
-        kinds = {f.name: type(f.default) for f in fields(cls)}
-        for name, value in values.items():
-            if name not in kinds:
-                known = ", ".join(sorted(kinds))
-                raise RequestError(f"The method splat has no setting named {name}; there are {known}.")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not value >= 0 or (kinds[name] is int and value != int(value)):
-                kind = "whole number" if kinds[name] is int else "number"
-                raise RequestError(f"The setting {name} of the method splat is {value!r}; give a {kind} of at least 0.")
-        return cls(**{name: kinds[name](value) for name, value in values.items()})
+        return checked(cls, "splat", values, ("working_pixels",))
 
 
 def paper_unit(vertices: Array, triangles: Array) -> float:

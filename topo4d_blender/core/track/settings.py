@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from ..errors import RequestError
+
+Settings = TypeVar("Settings")
+ABOVE_ZERO = ("finest_blur", "iterations", "after_flow", "working_pixels")  # nothing could be solved without
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,28 @@ class TrackSettings:
 
     @classmethod
     def from_dict(cls, values: dict) -> TrackSettings:
-        """Settings from a take's JSON. Raises RequestError for a name that does not exist."""
-        known = {f.name for f in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise RequestError(f"There is no tracker setting named {name}; there are {', '.join(sorted(known))}.")
-        return cls(**values)
+        """Settings from a take's JSON. Raises RequestError for a name or a value that cannot be."""
+        return checked(cls, "gauss-newton", values, ABOVE_ZERO)
+
+
+def checked(kind: type[Settings], method: str, values: dict, above_zero: tuple[str, ...]) -> Settings:
+    """The settings `kind`, a dataclass of numbers, of `method` with `values`.
+
+    None may be below 0, and those named in `above_zero` not 0 either. Raises RequestError for a name or a value that
+    cannot be.
+    """
+    kinds = {f.name: type(f.default) for f in fields(kind)}
+    for name, value in values.items():
+        if name not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise RequestError(f"The method {method} has no setting named {name}; there are {known}.")
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        enough = number and (value > 0 if name in above_zero else value >= 0)
+        if not enough or (kinds[name] is int and value != int(value)):
+            what = "whole number" if kinds[name] is int else "number"
+            least = "above 0" if name in above_zero else "of at least 0"
+            raise RequestError(f"The setting {name} of the method {method} is {value!r}; give a {what} {least}.")
+    return kind(**{name: kinds[name](value) for name, value in values.items()})
 
 
 @dataclass(frozen=True)
