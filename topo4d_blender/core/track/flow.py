@@ -35,7 +35,7 @@ class FlowStart:
     """Moves the surface by optical flow; holds nothing of any frame."""
 
     def __init__(self, surface: Surface, level: LevelCameras, system: MeshSystem):
-        """For pictures of `level`; `system` is borrowed, and its factorisation for this prior is made here."""
+        """For pictures of `level`; `system` is borrowed in every call and left assembled for the flow."""
         self.surface, self.level, self.system = surface, level, system
 
     def __call__(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array]:

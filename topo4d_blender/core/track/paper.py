@@ -77,15 +77,17 @@ class PaperSolver:
     ) -> Solution:
         """Vertices of a frame, from `guess` [V, 3]; `previous` [V, 3] is the frame the prior holds them to.
 
+        `template` and `before` are of no use to this method.
+
         The order of views comes from the seed alone, so frames may be solved in any order. `check` is called before
         every iteration and may raise `Cancelled`.
         """
         s, scene = self.settings, self._scene
         with _one_thread():
             appearance, prior = self._prepare(check)
-            start, before = scene.inside(guess), self._tensor(scene.inside(previous))
+            start, held = scene.inside(guess), self._tensor(scene.inside(previous))
             reference = scene.outside(self._reference[0])
-            before_quats = self._turned(appearance, reference, previous)
+            held_quats = self._turned(appearance, reference, previous)
             means = self._tensor(start).clone().requires_grad_()
             quats = self._turned(appearance, reference, guess).requires_grad_()
             targets = self._targets(images, start, appearance)
@@ -98,7 +100,7 @@ class PaperSolver:
                 optimiser.zero_grad()
                 picture = appearance.picture(means, quats, scene, k, s.near)
                 loss = targets[k].loss(picture, s.image_l1, s.image_ssim)
-                (loss + prior(means, quats, before, before_quats)).backward()
+                (loss + prior(means, quats, held, held_quats)).backward()
                 optimiser.step()
             means, quats = means.detach(), quats.detach()
             residual = self._residuals(means, quats, images, targets, appearance)
