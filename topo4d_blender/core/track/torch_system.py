@@ -50,11 +50,18 @@ class TorchSystem:
         b = surface.bending
         self._prior = tensor(b.indices).long(), tensor(b.data)[:, None], tensor(np.diff(b.indptr)).long()
         self._prior_diagonal = tensor(b.diagonal())
+        rows, columns, source, prior = merged_pattern(b, surface.edges)
+        self._pattern = (
+            tensor(columns).long(),
+            tensor(np.bincount(rows, minlength=count)),
+            tensor(source),
+            tensor(prior),
+        )
         self._bending, self._interpolation = b, coarse_space(b, vertices)
         self._coarse: tuple[Tensor, Tensor] | None = None
         self.diagonal = torch.zeros(count, 3, 3, dtype=torch.float64, device=device)
         self.gradient = torch.zeros(count, 3, dtype=torch.float64, device=device)
-        self._blocks = torch.zeros(2 * edges, 3, 3, dtype=torch.float64, device=device)
+        self._sides_sum = torch.zeros(edges, 3, 3, dtype=torch.float64, device=device)
 
     def assemble(self, hessian: Tensor, gradient: Tensor) -> None:
         """Sum triangles' normal equations [T, 6, 6] and [T, 3, 3] onto vertices and edges."""
@@ -62,7 +69,7 @@ class TorchSystem:
         corners = hessian[:, :3].reshape(-1, 6)[self._corners]
         sides = hessian[:, 3:].reshape(-1, 6)[self._sides]
         self.diagonal = symmetric(sum_segments(corners, self._corner_counts))
-        self._blocks = symmetric(sum_segments(sides, self._side_counts))[self._edge]
+        self._sides_sum = symmetric(sum_segments(sides, self._side_counts))
         self.gradient = sum_segments(gradient.reshape(-1, 3)[self._corners], self._corner_counts)
 
     def median_stiffness(self) -> Tensor:
@@ -88,7 +95,7 @@ class TorchSystem:
 
     def times(self, x: Tensor) -> Tensor:
         """The photometric matrix times `x` [V, 3].  # [V, 3]."""
-        around = (self._blocks @ x[self._neighbour, :, None])[..., 0]
+        around = (self._sides_sum[self._edge] @ x[self._neighbour, :, None])[..., 0]
         return (self.diagonal @ x[..., None])[..., 0] + sum_segments(around, self._neighbours)
 
     def solve(self, prior_gradient: Tensor, stiffness: Tensor, iterations: int = ITERATIONS) -> Tensor:
@@ -100,8 +107,11 @@ class TorchSystem:
         some = unit > 0
         unit, stiffness = torch.where(some, unit, 1.0), torch.where(some, stiffness, 1.0)
         eye = torch.eye(3, dtype=torch.float64, device=unit.device)
-        blocks = self.diagonal + (DAMPING * unit + stiffness * self._prior_diagonal)[:, None, None] * eye
-        inverse = _inverse(blocks)
+        held = self.diagonal + (DAMPING * unit) * eye
+        inverse = _inverse(held + (stiffness * self._prior_diagonal)[:, None, None] * eye)
+        column, counts, source, prior = self._pattern
+        blocks = torch.cat([held, self._sides_sum, torch.zeros_like(held[:1])])[source]
+        blocks = blocks + (stiffness * prior)[:, None, None] * eye
         basis, bending = self._coarse
         soft = (1.0 / (unit + stiffness * bending)).float()[:, None]
 
@@ -111,16 +121,20 @@ class TorchSystem:
         x = torch.zeros_like(self.gradient)
         r = -(self.gradient + prior_gradient)
         z = precondition(r)
-        p, rz = z, (r * z).sum()
+        p, rz = z, _dot(r, z)
         for _ in range(iterations):
-            q = self.times(p) + stiffness * self.bend(p) + DAMPING * unit * p
-            pq = (p * q).sum()
+            q = sum_segments((blocks @ p[column, :, None])[..., 0], counts)
+            pq = _dot(p, q)
             alpha = torch.where(pq > 0, rz / pq, 0.0)  # nothing is left: stay
-            x, r = x + alpha * p, r - alpha * q
+            x, r = torch.addcmul(x, alpha, p), torch.addcmul(r, -alpha, q)
             z = precondition(r)
-            rz, before = (r * z).sum(), rz
-            p = z + torch.where(before > 0, rz / before, 0.0) * p
+            rz, before = _dot(r, z), rz
+            p = torch.addcmul(z, torch.where(before > 0, rz / before, 0.0), p)
         return torch.where(some, x, 0.0)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.dot(a.flatten(), b.flatten())
 
 
 def _inverse(blocks: Tensor) -> Tensor:
@@ -128,6 +142,23 @@ def _inverse(blocks: Tensor) -> Tensor:
     a, b, c = blocks.unbind(1)
     rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 2)
     return rows / (a * torch.linalg.cross(b, c)).sum(1)[:, None, None]
+
+
+def merged_pattern(bending: sp.csr_matrix, edges: Array) -> tuple[Array, Array, Array, Array]:
+    """The entries of the prior's and the photometric matrix together, in rows: one product an iteration, not three.
+
+    Returns rows, columns, where each one's photometric block is among those of vertices, then `edges` [E, 2], then a
+    zero, and its value in `bending` [V, V]; each [N].
+    """
+    count = bending.shape[0]
+    ends = np.concatenate([edges, edges[:, ::-1]])
+    numbers = sp.coo_matrix((np.tile(np.arange(len(edges)), 2) + 1, ends.T), shape=(count, count)).tocsr()
+    there = (abs(bending) + numbers + sp.eye(count)).tocsr()
+    there.sort_indices()
+    rows, columns = there.nonzero()
+    edge = np.asarray(numbers[rows, columns]).ravel()
+    source = np.where(edge > 0, count + edge - 1, count + len(edges))
+    return rows, columns, np.where(rows == columns, rows, source), np.asarray(bending[rows, columns]).ravel()
 
 
 def coarse_space(bending: sp.csr_matrix, vertices: Array) -> Array:
