@@ -142,6 +142,15 @@ def test_again_between_anchors_solves_all_between_them(film, shared_out, tmp_pat
     assert len(told) == 2 * (LAST - 2)  # asked again, and solved
 
 
+def test_a_new_anchor_is_met_though_other_frames_are_asked_again(film, wrong, tmp_path):
+    take = tmp_path / "take"
+    track(film, take)
+    shutil.copy(wrong / f"{LAST:06d}.npy", tmp_path / "000004.npy")
+    track(film, take, again="6-7", anchors=tmp_path / "000004.npy")
+    assert np.array_equal(Take.open(take).read_geometry(4), np.load(tmp_path / "000004.npy"))
+    assert not Take.open(take).pending_frames()
+
+
 def test_an_anchor_out_of_view_is_named(film, tmp_path):
     np.save(tmp_path / "000004.npy", 1000 * truth(film)[3])
     with pytest.raises(RequestError, match="anchor .*000004.npy in frame 4"):

@@ -56,14 +56,13 @@ def ask_again(take: Take, frames: list[int]) -> None:
 
     Between two anchors all frames are solved together. Raises RequestError if none of `frames` can be solved again.
     """
-    anchors = set(_anchors_now(take))
+    anchors = set(_meet_anchors(take))  # one that is new is met whatever else is asked
     asked = solved_together(take.request.frames, anchors, set(frames) & set(take.request.frames))
     if not asked:
         raise RequestError(f"None of these frames of {take.folder} is solved by tracking; they are given.")
     if not anchors:
         take.reorder(moved_last(take.request.frames, frames))
     take.drop_passes()
-    take.know_anchors(_anchors_now(take))
     take.ask_again(sorted(asked & set(take.solved_frames())))
     walks = [walk for walk in plan_walks(take.request.frames, anchors) if walk.between is None]
     take.trust({walk.parents[f] for walk in walks for f in asked & set(walk.frames)} - asked - {w.given for w in walks})
