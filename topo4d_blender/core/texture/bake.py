@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,16 @@ def bake_take(
     return _Bake(take, capture, request, layout, base, progress).run(waiting)
 
 
+@dataclass(frozen=True)
+class _Writing:
+    """The last map of a frame, on its way to the disk while the next frame is solved."""
+
+    frame: int
+    seconds: float  # that the frame took until here
+    seen_share: float
+    written: Future  # the seconds that writing took
+
+
 class _Bake:
     """One run over the frames that are to be baked."""
 
@@ -99,26 +109,30 @@ class _Bake:
         self._a_frame = len(self.cameras) + 1 + len(self.tiles) * a_tile + 1
         self._steps = 0  # of the frame at hand
         self._overlaps: set[int | None] = set()  # tiles whose overlaps were spoken of
+        self._writing: _Writing | None = None
 
     def run(self, frames: list[int]) -> list[int]:
         """Bake `frames`; returns those written. Raises RequestError if plates of none of them can be used."""
         self.say.stage("Baking", len(frames) * self._a_frame)
         self._to_tile(self.tiles[0])
         written, refused = [], None
-        with ThreadPoolExecutor(READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool, ThreadPoolExecutor(1) as self._writer:
             plates = Plates(pool, self.capture, frames)
-            for frame in frames:
-                self._steps = 0
-                try:
-                    done = self._bake(frame, plates.of_next_frame())
-                    why = None if done else f"Frame {frame} has no plate of the chosen cameras"
-                except RequestError as error:
-                    done, refused, why = False, refused or error, str(error).rstrip(".")
-                if done:
-                    written.append(frame)
-                else:
-                    self.say.warning(f"{why}; the map of frame {frame} is skipped.")
-                self._step(self._a_frame - self._steps)
+            try:
+                for frame in frames:
+                    self._steps = 0
+                    try:
+                        done = self._bake(frame, plates.of_next_frame())
+                        why = None if done else f"Frame {frame} has no plate of the chosen cameras"
+                    except RequestError as error:
+                        done, refused, why = False, refused or error, str(error).rstrip(".")
+                    if done:
+                        written.append(frame)
+                    else:
+                        self.say.warning(f"{why}; the map of frame {frame} is skipped.")
+                    self._step(self._a_frame - self._steps)
+            finally:
+                self._settle()
         if refused and not written:
             raise refused
         return written
@@ -143,13 +157,29 @@ class _Bake:
                 del solved  # writing takes room of its own
             seen += int(np.count_nonzero(coverage))
             texels += int(np.count_nonzero(self.canvas.uv_map.ids >= 0))
-            write_tile(self.take.maps, self.request, frame, tile, texture, coverage)
-        maps = self.take.maps
-        metrics = {"seconds": round(time.perf_counter() - begun, 3), "seen_share": round(seen / max(texels, 1), 4)}
+            if tile != self.tiles[-1]:
+                write_tile(self.take.maps, self.request, frame, tile, texture, coverage)
+        seconds = time.perf_counter() - begun
+        self._settle()
+        written = self._writer.submit(self._write_last, frame, texture, coverage)
+        self._writing = _Writing(frame, seconds, round(seen / max(texels, 1), 4), written)
+        return True
+
+    def _write_last(self, frame: int, texture: Array, coverage: Array) -> float:
+        begun = time.perf_counter()
+        write_tile(self.take.maps, self.request, frame, self.tiles[-1], texture, coverage)
+        return time.perf_counter() - begun
+
+    def _settle(self) -> None:
+        """Wait for the frame that is being written, and say that it is there. Raises StorageError."""
+        done, self._writing = self._writing, None
+        if done is None:
+            return
+        frame, maps = done.frame, self.take.maps
+        metrics = {"seconds": round(done.seconds + done.written.result(), 3), "seen_share": done.seen_share}
         maps.record(frame, self.take.geometry_path(frame), metrics)
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
-        return True
 
     def _paint(self, solved: Solved, tile: int | None) -> tuple[Array, Array]:
         """The finished texels of `tile` and their coverage."""
