@@ -7,22 +7,20 @@ nothing drifts. The drawing and the plate are blurred *together, under one mask*
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from ..machine import cores
 from ..raster import rasterise_views
 from .kernels import compare, list_pixels, normal_equations
 from .pyramid import LevelCameras
 from .surface import Surface
 
 Array = np.ndarray
-_THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="blur")
-
-
+THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="cameras")  # for what OpenCV does camera by camera
 SHADING = 4.0  # differences wider than this many sigmas of the blur are light, not motion
 
 
@@ -147,4 +145,4 @@ class Memory:
             part[:] = cv2.GaussianBlur(part, (0, 0), self.level.blur, borderType=cv2.BORDER_CONSTANT)
             _subtract_shading(part, SHADING * self.level.blur)
 
-        list(_THREADS.map(work, range(len(self.level.sizes))))
+        list(THREADS.map(work, range(len(self.level.sizes))))

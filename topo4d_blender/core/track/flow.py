@@ -9,13 +9,10 @@ the comparison with the reference then removes: flow starts a frame, and never d
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 
-from .appearance import project
+from .appearance import THREADS, project
 from .kernels import flow_equations
 from .pyramid import LevelCameras
 from .rigid import rigid_step
@@ -28,7 +25,6 @@ Array = np.ndarray
 OUTLIERS = (16.0, 4.0, 1.5, 0.7)
 STIFFNESS = 3.0  # bending of the motion, relative to the median vertex's flow
 EDGE = 3  # pixels beside the picture's edge where flow is a guess
-_POOL = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="flow")
 
 
 class FlowStart:
@@ -91,7 +87,7 @@ class FlowStart:
             flow[k] = cv2.remap(field, x, y, cv2.INTER_LINEAR)[:, 0]
             known[k] = inside
 
-        list(_POOL.map(work, range(count)))
+        list(THREADS.map(work, range(count)))
         return seen.camera_space, flow, known
 
     def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:

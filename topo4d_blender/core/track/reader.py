@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from ..capture import Camera, Capture, read_plate
+from ..machine import cores
 from .pyramid import shrink_plate
 
 Array = np.ndarray
@@ -19,7 +19,7 @@ class PlateReader:
     def __init__(self, capture: Capture, scales: list[int]):
         """A reader of plates reduced by `scales` (a whole number a camera)."""
         self._capture, self._scales = capture, scales
-        self._pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), thread_name_prefix="plates")
+        self._pool = ThreadPoolExecutor(min(4, cores()), thread_name_prefix="plates")
         self._ahead: dict[int, list[Future]] = {}
 
     def _read(self, frame: int, camera: Camera, scale: int) -> Array | None:
