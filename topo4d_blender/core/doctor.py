@@ -60,8 +60,7 @@ def diagnose() -> dict:
         "cuda": _cuda(),
     }
     found["methods"] = [{"method": METHODS[0], "device": "cpu", "needed": True, **_gauss_newton(packages)}]
-    if "splat" in METHODS:
-        found["methods"].append(_splat(packages, found["cuda"]))
+    found["methods"].append(_splat(packages, found["cuda"]))
     return {**found, "can": _can(found), "advice": _advice(found, wanted)}
 
 

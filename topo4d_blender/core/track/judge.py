@@ -6,7 +6,7 @@ Every limit is relative: to pixels, to edge lengths, to the head's size, to what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,7 +37,6 @@ class Verdict:
     flags: list[str]
     where: dict[str, dict]  # flag -> {"count": how many vertices, "vertices": the first few}
     miss_px: float | None  # median miss of the seen vertices, pixels at working size; None: nothing was seen
-    pose: Array = field(repr=False)  # [4, 4] the head's, from the template
 
     @property
     def lost(self) -> bool:
@@ -80,7 +79,7 @@ class Judge:
         share, found["lost_region"] = self._lost_region(miss, level, levels)
         flags = [flag for flag, where in found.items() if len(where)]
         where = {flag: {"count": len(w), "vertices": w[:NAMED].tolist()} for flag, w in found.items() if len(w)}
-        return Verdict(flags + ["lost"] * (share > LOST), where, level, pose)
+        return Verdict(flags + ["lost"] * (share > LOST), where, level)
 
     def fit(self, vertices: Array, plates: list[Array | None]) -> float:
         """How badly `vertices` [V, 3] wear the colours of `plates`: the mean miss, outliers held back.
