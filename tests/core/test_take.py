@@ -100,11 +100,13 @@ def test_resume_with_other_frames_that_begin_with_those_solved(tmp_path):
 
 def test_before_anything_is_solved_the_take_may_begin_anew(tmp_path):
     Take.create(tmp_path / "t", REQUEST, TEMPLATE)
+    (tmp_path / "t" / "texture_reference.npz").touch()  # of frames that were deleted by hand
     other = dataclasses.replace(TEMPLATE, vertices=2 * np.eye(3))
     request = dataclasses.replace(REQUEST, frames=(2, 3), capture="/captures/b/capture.json")
     assert Take.create(tmp_path / "t", request, other).solved_frames() == []
     again = Take.open(tmp_path / "t")
     assert again.request == request and again.template.digest == other.digest
+    assert not (tmp_path / "t" / "texture_reference.npz").exists()  # no later map is held to another head's colours
     again.write_geometry(2, vertices(2), {})
     with refused("another take", "template"):
         Take.create(tmp_path / "t", request, TEMPLATE)

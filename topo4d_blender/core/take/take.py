@@ -232,7 +232,7 @@ class Take:
 
     def _begin_anew(self, request: TakeRequest, template: Template) -> None:
         """Make a take without any frame another one, or the same again. Anchors that lie there stay."""
-        for name in ("metrics.jsonl", "head_pose.npy", "template.npz"):
+        for name in ("metrics.jsonl", "head_pose.npy", "template.npz", "texture_reference.npz"):
             (self.folder / name).unlink(missing_ok=True)
         self.drop_passes()
         self.request = request
