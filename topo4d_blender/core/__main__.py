@@ -5,6 +5,9 @@ import signal
 import sys
 from typing import NoReturn
 
+# Before numpy loads: sums that a BLAS splits among threads differ by machine, and a take must not.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def main() -> NoReturn:
     """Load the command line and run it; also while it loads, nothing that happens is a traceback."""

@@ -143,12 +143,12 @@ class _Bake:
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
         vertices = self.take.read_geometry(frame)
         names = self.request.cameras
-        held_to = before(self.reference, frame, names, len(self.canvas.triangles))
+        held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
         solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to)
         if solved is None:
             return False
         if held_to is None:
-            self.reference = Reference.of(solved, frame, names)
+            self.reference = Reference.of(solved, frame, names, self.request.images)
             write_reference(self.take.folder, self.reference)
         for tile in self.tiles:
             self._to_tile(tile)

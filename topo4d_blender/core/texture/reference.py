@@ -1,7 +1,7 @@
 """The first textured frame, kept in the take: what the colours of every later frame are held to.
 
 Later frames are solved against it whether they are baked in the same run, resumed, or asked for another day. It is made
-anew when its own frame is baked again, or when the cameras are others.
+anew when its own frame is baked again, or when the cameras or the plates are others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .survey import SAMPLES
 
 Array = np.ndarray
 NAME = "texture_reference.npz"
-_FORMAT = 1
+_FORMAT = 2
 _NOT_KEPT = np.zeros((0, 3), np.float32)
 
 
@@ -30,22 +30,25 @@ class Reference:
 
     frame: int
     cameras: tuple[str, ...]
+    images: str  # the calibration file of its plates
     colours: Colours  # gains and samples alone
     choice: Choice
 
     @classmethod
-    def of(cls, solved: Solved, frame: int, cameras: tuple[str, ...]) -> Reference:
+    def of(cls, solved: Solved, frame: int, cameras: tuple[str, ...], images: str) -> Reference:
         """What `solved` leaves to the frames after it."""
         c = solved.colours
         kept = Colours(c.gains, _NOT_KEPT, _NOT_KEPT, c.samples)
-        return cls(frame, tuple(cameras), kept, solved.choice)
+        return cls(frame, tuple(cameras), images, kept, solved.choice)
 
 
 def before(
-    reference: Reference | None, frame: int, cameras: tuple[str, ...], triangles: int
+    reference: Reference | None, frame: int, cameras: tuple[str, ...], images: str, triangles: int
 ) -> tuple[Colours, Choice] | None:
-    """What `frame` of `cameras` and a mesh of so many `triangles` is held to; None if it is to be the reference."""
-    if reference is None or reference.frame == frame or reference.cameras != tuple(cameras):
+    """What `frame` of `cameras`' `images` and a mesh of so many `triangles` is held to; None: it is the reference."""
+    if reference is None or reference.frame == frame:
+        return None
+    if (reference.cameras, reference.images) != (tuple(cameras), images):
         return None
     if len(reference.colours.samples) != triangles * len(SAMPLES):
         return None
@@ -59,6 +62,7 @@ def write_reference(folder: Path, reference: Reference) -> None:
         "format": np.int64(_FORMAT),
         "frame": np.int64(reference.frame),
         "cameras": np.array(reference.cameras, dtype=np.str_),
+        "images": np.array(reference.images, dtype=np.str_),
         "gains": c.gains,
         "samples": c.samples,
         "views": np.int64(reference.choice.views),
@@ -77,6 +81,6 @@ def read_reference(folder: Path) -> Reference | None:
             names = tuple(str(name) for name in a["cameras"])
             whole = colours.gains.shape == (len(names), 3) and colours.samples.shape[1:] == (3,)
             choice = Choice(int(a["views"]), float(a["power"]))
-            return Reference(int(a["frame"]), names, colours, choice) if whole else None
+            return Reference(int(a["frame"]), names, str(a["images"]), colours, choice) if whole else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
