@@ -35,7 +35,7 @@ def draw_staging(path: Path, vertices: np.ndarray, cameras: tuple[Camera, ...]) 
         panel.set_aspect("equal", adjustable="datalim")  # a square picture, however far away the template lies
         panel.grid(alpha=0.3)
     panels[0].legend(loc="upper left")
-    figure.suptitle("Seen from above and from the front, in capture units: the cameras do not see the template")
+    figure.suptitle("Seen along the capture's y and z axes, in its units: the cameras do not see the template")
     atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=80))
     plt.close(figure)
     return path

@@ -252,6 +252,11 @@ class Take:
             differing.insert(0, "template")
         if differing == ["frames"] and resume and self._goes_on(request.frames):
             return
+        if differing == ["frames"] and resume:
+            raise RequestError(
+                f"{self.folder} holds another take: it starts at frame {self.request.frames[0]}, and what is solved "
+                "would not follow from these frames; ask for frames that go on from it, or name another folder."
+            )
         differ = "differs" if differing in (["template"], ["capture"], ["method"], ["unit_mm"]) else "differ"
         if differing:
             raise RequestError(
