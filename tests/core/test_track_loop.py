@@ -252,7 +252,7 @@ def test_the_pose_is_the_heads_and_not_the_faces(both_ways):
     assert poses.shape == (8, 4, 4) and poses.dtype == np.float64
     for frame, pose in zip(take.request.frames, poses, strict=True):
         degrees, mm = off(pose, frame)
-        assert degrees < 0.12 and mm < 0.2, (frame, degrees, mm)
+        assert degrees < 0.2 and mm < 0.3, (frame, degrees, mm)
 
 
 def test_poses_of_frames_that_are_not_solved_are_nan(film, tmp_path):
