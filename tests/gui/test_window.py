@@ -19,7 +19,7 @@ from windows import Window, roots_named, why_not
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FRAMES = 12
+FRAMES = 40  # so many that the engine is still at work when the mouse has found a button
 CAMERAS = 6
 SECONDS = 780  # for a whole visit, on two busy cores; Blender quits by itself before that
 
@@ -58,7 +58,7 @@ def visit(request, tmp_path_factory) -> Visit:
     window = Window(request.param)
     work = tmp_path_factory.mktemp("window")
     (work / "out").mkdir()
-    make_capture(work / "capture", frames=FRAMES, cameras=CAMERAS, motion_mm=2.0)
+    make_capture(work / "capture", frames=FRAMES, cameras=CAMERAS, motion_mm=2.0, turn_deg=0.3)
     subprocess.run([sys.executable, ROOT / "build_addon.py", "--out", work / "dist"], check=True)
     (built,) = (work / "dist").glob("*.zip")
     shutil.copy(built, work / "topo4d.zip")
