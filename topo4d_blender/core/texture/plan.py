@@ -8,6 +8,7 @@ import numba as nb
 import numpy as np
 
 from .kernels import project
+from .views import Views
 
 Array = np.ndarray
 CANDIDATES = 12  # views a triangle's texels choose from
@@ -81,3 +82,21 @@ def _samples(projection, vertices, triangle, corner):
     ux, uy, vx, vy = au * by - bu * ay, bu * ax - au * bx, av * by - bv * ay, bv * ax - av * bx
     span = np.sqrt((ux * ux + uy * uy + vx * vx + vy * vy) / 2) / abs(area)
     return 1 if span < 1.3 else min(_MOST_SAMPLES, int(np.ceil(span)))
+
+
+def texels_a_pixel(order: Array, views: Views, linear: Array, triangles: Array, corners: Array) -> float:
+    """How many texels the middling triangle has along a pixel of its best plate; 0 if no triangle is seen."""
+    seen = np.flatnonzero(order[:, 0] >= 0)
+    if len(seen) == 0:
+        return 0.0
+    values = linear[order[seen, :1], triangles[seen]]  # [S, 3, 9]
+    texels = _area(corners[seen])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = texels / _area(values[..., :2] / values[..., 2:3])
+    good = np.isfinite(ratio) & (values[..., 2] > 0).all(axis=1) & (texels > 0)
+    return float(np.sqrt(np.median(ratio[good]))) if good.any() else 0.0
+
+
+def _area(corners: Array) -> Array:
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
