@@ -148,6 +148,11 @@ def track(chosen: tuple[str, ...], **options: Any) -> None:
     type=_PATH,
     help="Shown where no camera sees: a picture on the same UV map (<UDIM> for tiles), or an .obj wearing it.",
 )
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    help="0: smooth, from many views; 1: pores and grain of the sharpest view alone; default: by the plates' noise.",
+)
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
 @click.option("--overwrite", is_flag=True, help="Replace the maps that are already baked.")
 def bake(**options: Any) -> None:

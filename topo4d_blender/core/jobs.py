@@ -80,13 +80,14 @@ def bake(
     format: str = "png",
     method: str = BAKE_METHODS[0],
     base_texture: Path | None = None,
+    detail: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict:
     """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead.
 
     `cameras` are names and patterns (capture/choice.py); default: those that were tracked with. `base_texture` shows
-    where no camera sees.
+    where no camera sees; `detail`, 0..1, trades pores for grain (None: by the plates' noise).
     """
     from .capture import open_capture
     from .capture.patterns import choose_frames
@@ -112,7 +113,8 @@ def bake(
         for sentence in warnings:
             progress.warning(sentence)
         LOG.info("bake at %d as %s from %s, frames %s", resolution, format, source, frames or "all")
-        options = {"overwrite": overwrite, "format": format, "method": method, "base_texture": base_texture}
+        options = {"overwrite": overwrite, "format": format, "method": method}
+        options |= {"base_texture": base_texture, "detail": detail}
         baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
 

@@ -14,11 +14,11 @@ from ..capture import Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from ..take.maps import MapRequest
+from ..take.maps import MapRequest, checksum
 from .base import BaseTexture, blend_base, match_base
 from .fill import fill_empty
 from .formats import format_of
-from .frame import BANDS, Canvas, Plate, Solved, paint, solve_frame
+from .frame import PAINT_STEPS, Canvas, Plate, Solved, paint, solve_frame
 from .layout import FIRST, Layout, lay_out
 from .plates import READERS, Plates
 from .reference import Reference, before, read_reference, write_reference
@@ -42,8 +42,11 @@ def bake_take(
     format: str = "png",
     method: str = "inverse",
     base_texture: Path | None = None,
+    detail: float | None = None,
 ) -> list[int]:
     """Write texture/, texture_2k/ and coverage/ for `frames` (default: every solved one); returns the frames written.
+
+    `detail`, 0..1, is how much of the plates' grain the maps may keep with their pores; None: as their noise advises.
 
     With `resume`, frames already whole on disk are left as they are, with `overwrite` none is. A frame without plates
     or with one that cannot be used is skipped with a warning. Calls `progress.frame` with each master's path and
@@ -56,6 +59,10 @@ def bake_take(
         raise RequestError(f"A texture of {resolution} texels cannot be baked; choose 16 to 16384, such as 8192.")
     if method not in METHODS:
         raise RequestError(f"Textures are not baked by {method!r}; choose one of {', '.join(METHODS)}.")
+    if detail is not None and not 0 <= detail <= 1:
+        raise RequestError(f"A detail of {detail} cannot be baked; choose 0 (smooth) to 1 (with the plates' grain).")
+    if detail is not None and method != "inverse":
+        raise RequestError(f"Detail is a choice of the method inverse; {method} fits all plates as they are.")
     format_of(format)
     chosen = _choose_frames(take, frames)
     layout = lay_out(take.template)
@@ -70,6 +77,7 @@ def bake_take(
         cameras=tuple(camera.name for camera in capture.cameras),
         base_texture=None if base is None else str(base.path.absolute()),
         tiles=tiles,
+        detail=None if detail is None else float(detail),
     )
     waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
     if not waiting:
@@ -86,6 +94,7 @@ class _Writing:
     """The last map of a frame, on its way to the disk while the next frame is solved."""
 
     frame: int
+    geometry: int  # checksum of what it shows
     seconds: float  # that the frame took until here
     seen_share: float
     written: Future  # the seconds that writing took
@@ -105,7 +114,7 @@ class _Bake:
         self.reference = read_reference(take.folder)
         self.canvas: Canvas | None = None
         self.canvas_tile: int | None = None
-        a_tile = BANDS + (count_patches(take.template) if request.method == "splat" else 0)
+        a_tile = PAINT_STEPS + (count_patches(take.template) if request.method == "splat" else 0)
         self._a_frame = len(self.cameras) + 1 + len(self.tiles) * a_tile + 1
         self._steps = 0  # of the frame at hand
         self._overlaps: set[int | None] = set()  # tiles whose overlaps were spoken of
@@ -141,10 +150,13 @@ class _Bake:
         """Bake one frame whole; False if it has no plate."""
         begun, seen, texels = time.perf_counter(), 0, 0
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
+        shown = checksum(
+            self.take.geometry_path(frame)
+        )  # before it is read: tracked again meanwhile, it is not current
         vertices = self.take.read_geometry(frame)
         names = self.request.cameras
         held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
-        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to)
+        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to, self.request.detail)
         if solved is None:
             return False
         if held_to is None:
@@ -162,7 +174,7 @@ class _Bake:
         seconds = time.perf_counter() - begun
         self._settle()
         written = self._writer.submit(self._write_last, frame, texture, coverage)
-        self._writing = _Writing(frame, seconds, round(seen / max(texels, 1), 4), written)
+        self._writing = _Writing(frame, shown, seconds, round(seen / max(texels, 1), 4), written)
         return True
 
     def _write_last(self, frame: int, texture: Array, coverage: Array) -> float:
@@ -177,7 +189,7 @@ class _Bake:
             return
         frame, maps = done.frame, self.take.maps
         metrics = {"seconds": round(done.seconds + done.written.result(), 3), "seen_share": done.seen_share}
-        maps.record(frame, self.take.geometry_path(frame), metrics)
+        maps.record(frame, done.geometry, metrics)
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
 

@@ -18,12 +18,8 @@ from .views import Views
 Array = np.ndarray
 _OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
 _TRUST = 1e-4  # scores below this fade into the shared colour
-_SHIFT, _SCORE, _CORRECTION, _CELLS = (
-    3,
-    5,
-    6,
-    9,
-)  # where they begin in what is linear; the homogeneous pixel comes first
+# Where they begin in what is linear on the surface; the homogeneous pixel comes first.
+SHIFT, SCORE, CORRECTION, _CELLS = 3, 5, 6, 9
 
 
 def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours, shifts: Array) -> Array:
@@ -32,10 +28,10 @@ def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours
     From `vertices` [V, 3], `scores` [V, K] and `shifts` [K, V, 2] px (align.Alignment).
     """
     out = np.empty((len(views.cameras), len(vertices), _CELLS))
-    out[..., :_SHIFT] = vertices @ views.projections[:, :, :3].transpose(0, 2, 1) + views.projections[:, None, :, 3]
-    out[..., _SHIFT:_SCORE] = shifts
-    out[..., _SCORE] = scores.T
-    out[..., _CORRECTION:] = colours.corrections
+    out[..., :SHIFT] = vertices @ views.projections[:, :, :3].transpose(0, 2, 1) + views.projections[:, None, :, 3]
+    out[..., SHIFT:SCORE] = shifts
+    out[..., SCORE] = scores.T
+    out[..., CORRECTION:] = colours.corrections
     return out
 
 
@@ -82,13 +78,15 @@ def _blend(
             t = -2 - code if padded else code
             if code != run or padded:  # a padded texel shows the nearest point of its triangle, which is not linear
                 run, begun = code, x
-                tries = 0 if ignored[t] else _begin(lines, order[t], linear, triangles[t], corners[t], x, y, padded)
+                tries = (
+                    0 if ignored[t] else begin_lines(lines, order[t], linear, triangles[t], corners[t], x, y, padded)
+                )
                 _lay(ground, shared, triangles[t], corners[t], x, y, padded)
             along = x - begun
             # The best views that see this point.
             found = 0
             for i in range(tries):
-                s = np.float32(lines[i, 0, _SCORE] + along * lines[i, 1, _SCORE])
+                s = np.float32(lines[i, 0, SCORE] + along * lines[i, 1, SCORE])
                 z = lines[i, 0, 2] + along * lines[i, 1, 2]
                 if s <= 0 or z <= 0 or (found == best + 1 and s <= score[best]):
                     continue
@@ -97,8 +95,8 @@ def _blend(
                 near, step = depth_range[k, 0], depth_range[k, 1]
                 if not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
                     continue
-                u += lines[i, 0, _SHIFT] + along * lines[i, 1, _SHIFT]
-                v += lines[i, 0, _SHIFT + 1] + along * lines[i, 1, _SHIFT + 1]
+                u += lines[i, 0, SHIFT] + along * lines[i, 1, SHIFT]
+                v += lines[i, 0, SHIFT + 1] + along * lines[i, 1, SHIFT + 1]
                 j = min(found, best)
                 while j > 0 and score[j - 1] < s:
                     score[j], slots[j], us[j], vs[j] = score[j - 1], slots[j - 1], us[j - 1], vs[j - 1]
@@ -117,7 +115,7 @@ def _blend(
                 else:
                     rgb = _sample_texel(pixels, starts[k], width, height, lines, n, along, samples[t], scratch)
                 for d in range(3):
-                    missing = lines[n, 0, _CORRECTION + d] + along * lines[n, 1, _CORRECTION + d]
+                    missing = lines[n, 0, CORRECTION + d] + along * lines[n, 1, CORRECTION + d]
                     colour[i, d] = rgb[d] * gains[k, d] + missing
                 fade = next_best / score[i]
                 fade *= fade
@@ -139,7 +137,7 @@ def _blend(
 
 
 @nb.njit(cache=True)
-def _begin(lines, views, linear, triangle, corner, x, y, padded):
+def begin_lines(lines, views, linear, triangle, corner, x, y, padded):
     """Lay out `lines` for the `views` of a triangle from the texel (x, y) on; returns how many there are."""
     for i in range(len(views)):
         if views[i] < 0:
@@ -177,8 +175,8 @@ def _sample_texel(pixels, start, width, height, lines, n, along, count, scratch)
             z = lines[n, 0, 2] + dx * lines[n, 1, 2] + dy * lines[n, 2, 2]
             u = (lines[n, 0, 0] + dx * lines[n, 1, 0] + dy * lines[n, 2, 0]) / z
             v = (lines[n, 0, 1] + dx * lines[n, 1, 1] + dy * lines[n, 2, 1]) / z
-            u += lines[n, 0, _SHIFT] + dx * lines[n, 1, _SHIFT] + dy * lines[n, 2, _SHIFT]
-            v += lines[n, 0, _SHIFT + 1] + dx * lines[n, 1, _SHIFT + 1] + dy * lines[n, 2, _SHIFT + 1]
+            u += lines[n, 0, SHIFT] + dx * lines[n, 1, SHIFT] + dy * lines[n, 2, SHIFT]
+            v += lines[n, 0, SHIFT + 1] + dx * lines[n, 1, SHIFT + 1] + dy * lines[n, 2, SHIFT + 1]
             sr, sg, sb = sample_plate(pixels, start, width, height, u, v, scratch)
             r += sr
             g += sg
