@@ -6,8 +6,11 @@ DIR holds captures with truth, as ict_dev (capture_hires: one frame of large pla
                pores: the detail above 2 px that the view shares with the plate, squared, over what it shares when each
                texel shows its best view alone. Sensor noise is no part of it, as it is of a plate's own energy
     true map   the map of one frame against the texture that the plates show, both reduced to the plates' resolution
+    flicker    how much the texels of a still face change from frame to frame, beside the noise's own
+    seconds    what a frame of 24 plates of 3000x4096 takes at 8192, step by step, and the whole bake of two
 
-TAKE is a tracked take of ict_dev: the held-out table is then also made with its geometry. Crops go to --out as .png.
+TAKE is a tracked take of ict_dev, --plain-take one of ict_plain: the tables are then also made with their geometry.
+Crops of the held-out view go to --out.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from texture_cost import flicker, seconds
 from texture_scores import compare, draw, plain_average, scored_pixels
 
 from topo4d_blender.core.capture import Capture, open_capture, read_plate
@@ -37,7 +41,8 @@ from topo4d_blender.core.texture.splat import paint_splat
 from topo4d_blender.core.texture.uv import EMPTY
 
 Array = np.ndarray
-_CROP = 256  # px of a plate along a side of a crop
+TABLES = "held-out", "true-map", "flicker", "seconds"
+_CROP = 160  # px of a plate along a side of a crop
 
 
 def main() -> None:
@@ -45,16 +50,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--captures", type=Path, required=True)
     parser.add_argument("--take", type=Path, help="a tracked take of ict_dev")
+    parser.add_argument("--plain-take", type=Path, help="a tracked take of ict_plain")
     parser.add_argument("--held-out", default="cam11")
     parser.add_argument("--resolution", type=int, default=4096, help="of the held-out table's maps")
     parser.add_argument("--out", type=Path, default=Path("."), help="where the crops go")
     parser.add_argument("--splat", action="store_true", help="also the slow way")
-    parser.add_argument("--only", choices=("held-out", "true-map"), help="one of the tables")
+    parser.add_argument("--only", choices=TABLES, help="one of the tables")
     arguments = parser.parse_args()
-    if arguments.only != "true-map":
-        held_out(arguments)
-    if arguments.only != "held-out":
-        true_map(arguments.captures / "ict_plain")
+    for table in (arguments.only,) if arguments.only else TABLES:
+        if table == "held-out":
+            held_out(arguments)
+        elif table == "true-map":
+            true_map(arguments)
+        elif table == "flicker":
+            flicker(arguments.captures / "ict_plain")
+        else:
+            seconds(arguments.captures / "ict_dev" / "capture_hires", arguments.out / "seconds", 8192)
 
 
 def held_out(arguments: argparse.Namespace) -> None:
@@ -76,7 +87,7 @@ def held_out(arguments: argparse.Namespace) -> None:
         cameras = [one.undistorted() for one in capture.cameras]
         with clock("solve"):
             solved = solve_frame(canvas, vertices, cameras, given, lambda: None)
-        pictures, sharpest = [plates[index].astype(np.float32)], None
+        pictures, sharpest = {f"plate of {arguments.held_out}": plates[index].astype(np.float32)}, None
         for way, bake in ways(template, canvas, solved, arguments.splat).items():
             with clock(way):
                 texture = bake()
@@ -87,8 +98,8 @@ def held_out(arguments: argparse.Namespace) -> None:
             s["pores"] = (s["common"] / sharpest) ** 2
             values = " | ".join(f"{s[key]:.3f}" for key in ("ssim", "high", "band", "pores"))
             print(f"| {name} | {way} | {s['psnr']:.2f} | {values} | {clock.last:.0f} |", flush=True)
-            pictures.append(drawn)
-        write_crops(arguments.out / f"crops_{name}.png", pictures, mask)
+            pictures[way] = drawn
+        write_crops(arguments.out / f"crops_{name}.jpg", pictures, mask)
 
 
 def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dict[str, Callable[[], Array]]:
@@ -102,29 +113,41 @@ def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dic
     def one() -> Array:
         return paint(canvas, replace(solved, choice=Choice(1, solved.choice.power)))[0]
 
+    def asked(detail: float) -> Array:
+        choice = Choice.asked(detail)
+        return paint(canvas, replace(solved, choice=choice))[0]
+
     found = {"best view alone": one, "plain average": lambda: plain_average(canvas, solved)[0], "inverse": inverse}
+    for detail in (0.5, 1.0):
+        found[f"inverse, detail {detail}"] = lambda detail=detail: asked(detail)
     if splat:
         found["splat"] = lambda: paint_splat(template, canvas, solved)
     return found
 
 
-def true_map(folder: Path) -> None:
-    """PSNR of one frame's map against what the flat shader showed."""
+def true_map(arguments: argparse.Namespace) -> None:
+    """PSNR of maps against what the flat shader showed."""
+    folder = arguments.captures / "ict_plain"
     capture, template = open_capture(folder / "capture"), read_template(folder / "capture" / "start.obj")
-    frame = capture.frames[0]
-    vertices = np.load(folder / "truth.npz")["vertices"][0].astype(np.float64)
+    vertices = np.load(folder / "truth.npz")["vertices"]
+    cases = [("true", capture.frames[0], vertices[0].astype(np.float64))]
+    if arguments.plain_take:
+        take = Take.open(arguments.plain_take)
+        cases += [("tracked", frame, take.read_geometry(frame).astype(np.float64)) for frame in (3, 6, 9)]
     with Image.open(folder / "truth_texture.png") as picture:
         truth = np.asarray(picture.convert("RGB"))
     canvas, size = Canvas.of(template, len(truth)), capture.cameras[0].height
-    given = [(k, plate, None) for k, plate in enumerate(read_plates(capture, frame))]
-    solved = solve_frame(canvas, vertices, [c.undistorted() for c in capture.cameras], given, lambda: None)
-    _, coverage = paint(canvas, solved)
-    seen = cv2.resize((coverage > 0).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.999
     small = cv2.resize(truth, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    print(f"\n| way | PSNR against the true map at {size} |\n|---|---|")
-    for way, bake in ways(template, canvas, solved, False).items():
-        map_ = cv2.resize(bake(), (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-        print(f"| {way} | {10 * np.log10(255**2 / ((map_ - small)[seen] ** 2).mean()):.2f} |", flush=True)
+    print(f"\n| geometry | frame | way | PSNR against the true map at {size} |\n|---|---|---|---|")
+    for name, frame, geometry in cases:
+        given = [(k, plate, None) for k, plate in enumerate(read_plates(capture, frame))]
+        solved = solve_frame(canvas, geometry, [c.undistorted() for c in capture.cameras], given, lambda: None)
+        _, coverage = paint(canvas, solved)
+        seen = cv2.resize((coverage > 0).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.999
+        for way, bake in ways(template, canvas, solved, arguments.splat and name == "true").items():
+            map_ = cv2.resize(bake(), (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+            psnr = 10 * np.log10(255**2 / ((map_ - small)[seen] ** 2).mean())
+            print(f"| {name} | {frame} | {way} | {psnr:.2f} |", flush=True)
 
 
 def read_plates(capture: Capture, frame: int) -> list[Array]:
@@ -132,16 +155,19 @@ def read_plates(capture: Capture, frame: int) -> list[Array]:
     return [read_plate(capture.images[frame][camera.name], camera) for camera in capture.cameras]
 
 
-def write_crops(path: Path, pictures: list[Array], mask: Array) -> None:
-    """The plate and the drawn views side by side, at three places of the face."""
+def write_crops(path: Path, pictures: dict[str, Array], mask: Array) -> None:
+    """The plate and the drawn views side by side, at three places of the face, with their names above."""
     y, x = np.argwhere(mask).mean(axis=0).astype(int)
     rows = []
     for dy, dx in ((-_CROP, 0), (0, -_CROP // 2), (_CROP // 2, _CROP // 4)):
         top, left = max(y + dy - _CROP // 2, 0), max(x + dx - _CROP // 2, 0)
-        parts = [p[top : top + _CROP, left : left + _CROP] for p in pictures]
+        parts = [p[top : top + _CROP, left : left + _CROP] for p in pictures.values()]
         rows.append(np.hstack([cv2.resize(p, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for p in parts]))
+    sheet = np.rint(np.vstack([np.full((32, rows[0].shape[1], 3), 255.0), *rows])).clip(0, 255).astype(np.uint8)
+    for i, name in enumerate(pictures):
+        cv2.putText(sheet, name, (2 * _CROP * i + 6, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(np.vstack(rows)).clip(0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(sheet).save(path, quality=80)
 
 
 class Clock:

@@ -227,7 +227,7 @@ def test_a_template_without_uv_is_refused_before_anything_is_read(tmp_path):
 def test_cancelling_keeps_whole_frames_alone(tmp_path):
     take, capture = scenes.make_take(tmp_path, [WALL], scenes.rig(3), (1, 2))
     with pytest.raises(Cancelled):
-        bake_take(take, capture, 32, None, Notes(stop_after=50))
+        bake_take(take, capture, 32, None, Notes(stop_after=90))
     assert take.textured_frames() == [1]
     assert [p.name for p in (take.folder / "texture").iterdir()] == ["000001.png"]
 

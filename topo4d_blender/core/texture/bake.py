@@ -150,10 +150,9 @@ class _Bake:
         """Bake one frame whole; False if it has no plate."""
         begun, seen, texels = time.perf_counter(), 0, 0
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
-        shown = checksum(
-            self.take.geometry_path(frame)
-        )  # before it is read: tracked again meanwhile, it is not current
-        vertices = self.take.read_geometry(frame)
+        self.take.read_geometry(frame)  # says so if it is gone
+        shown = checksum(self.take.geometry_path(frame))
+        vertices = self.take.read_geometry(frame)  # not older: tracked again meanwhile, the map is not current
         names = self.request.cameras
         held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
         solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to, self.request.detail)
