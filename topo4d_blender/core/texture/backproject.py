@@ -85,29 +85,28 @@ def _miss(
     for t in nb.prange(first, last):
         if skip[t]:
             continue
-        at, place, rgb = np.zeros((3, 3)), np.zeros((3, 6)), np.zeros(3, np.float32)
+        plane, rgb = np.zeros((8, 3)), np.zeros(3, np.float32)
         for i in range(order.shape[1]):
             k = order[t, i]
             if k < 0:
                 break
-            left, right, top, bottom = _lay_out(at, place, linear[k], triangles[t], corners[t], boxes[k])
+            left, right, top, bottom = _lay_out(plane, linear[k], triangles[t], corners[t], boxes[k])
             near, step = depth_range[k, 0], depth_range[k, 1]
             for y in range(top, bottom):
                 row = starts[k] + y * boxes[k, 2]
                 for x in range(left, right):
-                    w0 = at[0, 0] + at[0, 1] * (x + 0.5) + at[0, 2] * (y + 0.5)
-                    w1 = at[1, 0] + at[1, 1] * (x + 0.5) + at[1, 2] * (y + 0.5)
-                    w2 = 1 - w0 - w1
-                    if w0 < 0 or w1 < 0 or w2 < 0 or not _trusted(codes, row + x, boxes[k, 2]):
+                    w0 = plane[0, 0] + plane[0, 1] * x + plane[0, 2] * y
+                    w1 = plane[1, 0] + plane[1, 1] * x + plane[1, 2] * y
+                    if w0 < 0 or w1 < 0 or w0 + w1 > 1 or not _trusted(codes, row + x, boxes[k, 2]):
                         continue
-                    z = 1 / (w0 * place[0, 0] + w1 * place[1, 0] + w2 * place[2, 0])
+                    z = 1 / (plane[2, 0] + plane[2, 1] * x + plane[2, 2] * y)
                     if z > near + step * codes[row + x] + tolerance:
                         continue
-                    _draw(rgb, drawn, width, height, at, place, w0, w1)
+                    _draw(rgb, drawn, width, height, plane, x, y, z)
                     n, luma = 3 * (row + x), np.float32(0)
                     for d in range(3):
                         own = pixels[n + d] * gains[k, d]
-                        own += np.float32(w0 * place[0, 3 + d] + w1 * place[1, 3 + d] + w2 * place[2, 3 + d])
+                        own += np.float32(plane[5 + d, 0] + plane[5 + d, 1] * x + plane[5 + d, 2] * y)
                         rgb[d] = own - rgb[d] * to_255
                         luma += rgb[d] / np.float32(3 * _OUTLIER)
                     trust = np.float32(_STEPS) / (1 + luma * luma)
@@ -126,49 +125,51 @@ def _trusted(codes, at, width):
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _lay_out(at, place, values, triangle, corner, box):
+def _lay_out(plane, values, triangle, corner, box):
     """The pixels that a triangle may cover inside a plate: first and past the last column, then row; none out of view.
 
-    `at` [3, 3] is filled with the weights of its corners as affine functions of the pixel; `place` [3, 6] with 1 / z
-    of the corners, where they lie in the map over z, and their corrections.
+    `plane` [8, 3] is filled with what is affine in the pixel, at pixel (0, 0) and added by x, by y: weights of
+    the first two corners; 1 / z; where it lies in the map, over z (2); the correction (3).
     """
     xs, ys, best = np.zeros(3), np.zeros(3), 0.0
+    each = np.zeros((8, 3))  # the same at the corners
     for i in range(3):
         value = values[triangle[i]]
         if value[2] <= 0:
             return 0, 0, 0, 0
         xs[i], ys[i] = value[0] / value[2] + value[SHIFT], value[1] / value[2] + value[SHIFT + 1]
         best = max(best, value[SCORE])
-        place[i, 0], place[i, 1], place[i, 2] = 1 / value[2], corner[i, 0] / value[2], corner[i, 1] / value[2]
+        each[2, i], each[3, i], each[4, i] = 1 / value[2], corner[i, 0] / value[2], corner[i, 1] / value[2]
         for d in range(3):
-            place[i, 3 + d] = value[CORRECTION + d]
+            each[5 + d, i] = value[CORRECTION + d]
+    each[0, 0] = each[1, 1] = 1
     area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
     if best <= 0 or area == 0:
         return 0, 0, 0, 0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        at[i, 0] = (xs[j] * ys[k] - xs[k] * ys[j]) / area
-        at[i, 1], at[i, 2] = (ys[j] - ys[k]) / area, (xs[k] - xs[j]) / area
+    for j in range(8):
+        a, b = each[j, 1] - each[j, 0], each[j, 2] - each[j, 0]
+        plane[j, 1] = (a * (ys[2] - ys[0]) - b * (ys[1] - ys[0])) / area
+        plane[j, 2] = (b * (xs[1] - xs[0]) - a * (xs[2] - xs[0])) / area
+        plane[j, 0] = each[j, 0] + plane[j, 1] * (0.5 - xs[0]) + plane[j, 2] * (0.5 - ys[0])
     left, right = max(1, int(np.ceil(xs.min() - 0.5))), min(box[2] - 1, int(np.floor(xs.max() - 0.5)) + 1)
     top, bottom = max(1, int(np.ceil(ys.min() - 0.5))), min(box[3] - 1, int(np.floor(ys.max() - 0.5)) + 1)
     return left, right, top, bottom
 
 
 @nb.njit(cache=True, inline="always")
-def _draw(rgb, drawn, width, height, at, place, w0, w1):
-    """Mean of the map `drawn` over the pixel whose centre has the weights `w0` and `w1`, four samples, to `rgb`."""
+def _draw(rgb, drawn, width, height, plane, x, y, z):
+    """Mean of the map `drawn` over the pixel (x, y) at depth `z`, four samples, to `rgb`."""
+    u = (plane[3, 0] + plane[3, 1] * x + plane[3, 2] * y) * z
+    v = (plane[4, 0] + plane[4, 1] * x + plane[4, 2] * y) * z
+    ux, uy = 0.25 * (plane[3, 1] - u * plane[2, 1]) * z, 0.25 * (plane[3, 2] - u * plane[2, 2]) * z
+    vx, vy = 0.25 * (plane[4, 1] - v * plane[2, 1]) * z, 0.25 * (plane[4, 2] - v * plane[2, 2]) * z
     rgb[:] = 0
     for j in range(4):
-        dx, dy = 0.5 * (j % 2) - 0.25, 0.5 * (j // 2) - 0.25
-        a = w0 + at[0, 1] * dx + at[0, 2] * dy
-        b = w1 + at[1, 1] * dx + at[1, 2] * dy
-        c = 1 - a - b
-        z = 1 / (a * place[0, 0] + b * place[1, 0] + c * place[2, 0])
-        u = (a * place[0, 1] + b * place[1, 1] + c * place[2, 1]) * z - 0.5
-        v = (a * place[0, 2] + b * place[1, 2] + c * place[2, 2]) * z - 0.5
-        x, y = min(max(int(u), 0), width - 2), min(max(int(v), 0), height - 2)
-        fx, fy = np.float32(u - x), np.float32(v - y)
-        n = np.uint64(3 * (y * width + x))
+        a, b = 2 * (j % 2) - 1, 2 * (j // 2) - 1
+        left, top = u + a * ux + b * uy - 0.5, v + a * vx + b * vy - 0.5
+        column, row = min(max(int(left), 0), width - 2), min(max(int(top), 0), height - 2)
+        fx, fy = np.float32(left - column), np.float32(top - row)
+        n = np.uint64(3 * (row * width + column))
         m = n + np.uint64(3 * width)
         p00, p01 = np.float32(0.25) * (1 - fx) * (1 - fy), np.float32(0.25) * fx * (1 - fy)
         p10, p11 = np.float32(0.25) * (1 - fx) * fy, np.float32(0.25) * fx * fy

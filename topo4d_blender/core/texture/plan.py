@@ -14,7 +14,7 @@ CANDIDATES = 16  # views a triangle's texels choose from
 _FEWEST = 3  # views blended in a texel of clean plates: few keep pores sharp, three let an outlier be outvoted
 _MOST = 16  # and of noisy ones
 PREFERENCE = 4.0  # power of angle times resolution in the weight of a view, where plates are clean
-_STRENGTH = 1.3  # of back-projection on plates without noise
+_STRENGTH = 1.4  # of back-projection on plates without noise
 _LEAST_STRENGTH = 0.4  # less is not seen and takes the same time
 _MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
 
@@ -26,7 +26,7 @@ class Choice:
     views: int
     power: float  # of the cosine times resolution of a view
     strength: float = 0.0  # of what is added by back-projection (backproject.py)
-    sources: int = 12  # views that it takes it from
+    sources: int = 8  # views that it takes it from
 
     @classmethod
     def of(cls, detail: float, noise: float) -> Choice:
