@@ -36,9 +36,11 @@ from topo4d_blender.core.take import Take
 from topo4d_blender.core.template import Template, read_template
 from topo4d_blender.core.texture.fill import fill_empty
 from topo4d_blender.core.texture.frame import Canvas, Solved, paint, solve_frame
-from topo4d_blender.core.texture.plan import Choice
+from topo4d_blender.core.texture.plan import Choice, rank_views
 from topo4d_blender.core.texture.splat import paint_splat
+from topo4d_blender.core.texture.survey import survey
 from topo4d_blender.core.texture.uv import EMPTY
+from topo4d_blender.core.texture.views import edge_length
 
 Array = np.ndarray
 TABLES = "held-out", "true-map", "flicker", "seconds"
@@ -115,7 +117,10 @@ def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dic
 
     def asked(detail: float) -> Array:
         choice = Choice.asked(detail)
-        return paint(canvas, replace(solved, choice=choice))[0]
+        edge = edge_length(solved.vertices, canvas.edges)
+        scores = survey(solved.views, solved.vertices, canvas.surface, edge).scores(choice.power)
+        order = rank_views(scores, solved.views.present, canvas.triangles)
+        return paint(canvas, replace(solved, choice=choice, scores=scores, order=order))[0]
 
     found = {"best view alone": one, "plain average": lambda: plain_average(canvas, solved)[0], "inverse": inverse}
     for detail in (0.5, 1.0):
