@@ -114,7 +114,7 @@ def test_more_detail_is_fewer_views_and_more_grain():
         texture, coverage = paint(canvas, solved)
         grain.append((texture - truth)[(owner == 0) & (coverage > 0)].std())
     assert grain[0] < 2 < grain[1] < 4 and grain[2] > 6  # of nine views; of four; of one, sharpened
-    assert solved.measured.views == 16  # a later frame is not held to what was asked of this one
+    assert solved.measured.views > solved.choice.views == 1  # a later frame is not held to what was asked of this one
 
 
 def test_maps_of_another_detail_are_not_mixed(tmp_path):
