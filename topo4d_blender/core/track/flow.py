@@ -12,12 +12,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .appearance import THREADS, project
+from .appearance import THREADS, Projection, project
 from .kernels import flow_equations
 from .pyramid import LevelCameras
 from .rigid import rigid_step
 from .surface import Surface
-from .system import MeshSystem
+from .system import Factors, MeshSystem
 
 Array = np.ndarray
 # Pixels: flow this far from the surface's motion counts a quarter (Geman-McClure), round after round. The first round
@@ -28,11 +28,23 @@ EDGE = 3  # pixels beside the picture's edge where flow is a guess
 
 
 class FlowStart:
-    """Moves the surface by optical flow; holds nothing of any frame."""
+    """Moves the surface by optical flow; holds nothing of any frame but how the reference is seen."""
 
     def __init__(self, surface: Surface, level: LevelCameras, system: MeshSystem):
         """For pictures of `level`; `system` is borrowed in every call and left assembled for the flow."""
         self.surface, self.level, self.system = surface, level, system
+        self._factors: Factors = {}
+
+    def prepare(self, vertices: Array) -> None:
+        """Factorise for flow that every camera knows of what it sees of `vertices` [V, 3], the reference's.
+
+        How much the cameras know of each vertex hardly changes through a take: a fifth of the steps of CG.
+        """
+        seen = project(vertices, self.surface.triangles, self.level)
+        known = np.stack([self._looked_at(seen, k)[0] for k in range(len(self.level.sizes))])
+        flow = np.zeros((*known.shape, 2), np.float32)
+        self._assemble(seen.camera_space, flow, known, np.zeros_like(vertices), OUTLIERS[0])
+        self._factors = self.system.factorise([STIFFNESS]) if self.system.median_stiffness() > 0 else {}
 
     def __call__(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array]:
         """`vertices` [V, 3] of the frame `before` (its picture buffer [P]) moved to the frame `now`.
@@ -51,7 +63,8 @@ class FlowStart:
         for outlier in OUTLIERS:
             self._assemble(points, flow, known, moved - vertices, outlier)
             stiffness = STIFFNESS * self.system.median_stiffness()
-            moved = moved + self.system.solve(stiffness * (self.surface.bending @ (moved - rigid)), stiffness)
+            bend = stiffness * (self.surface.bending @ (moved - rigid))
+            moved = moved + self.system.solve(bend, stiffness, self._factors)
         return moved, rigid
 
     def _measure(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array, Array]:
@@ -61,7 +74,6 @@ class FlowStart:
         count = len(level.sizes)
         flow = np.zeros((count, len(vertices), 2), np.float32)
         known = np.zeros((count, len(vertices)), bool)
-        tolerance = 0.5 * self.surface.edge_length
 
         def work(k: int) -> None:
             a, b = _grey(level.view(before, k)), _grey(level.view(now, k))
@@ -72,23 +84,29 @@ class FlowStart:
             columns = np.flatnonzero(np.isfinite(depth).any(axis=0))
             if not len(rows):
                 return
-            height, width = depth.shape
             margin = max(16, (rows[-1] - rows[0]) // 8)
             top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
             part = np.s_[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
             field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
                 np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
             )
-            x, y = seen.pixels[k].T - np.float32(0.5)
-            inside = (x >= EDGE) & (y >= EDGE) & (x < width - 1 - EDGE) & (y < height - 1 - EDGE)
-            column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
-            inside &= np.abs(depth[row, column] - seen.camera_space[k, :, 2]) < tolerance
+            inside, x, y = self._looked_at(seen, k)
             x, y = (np.where(inside, c, 0).astype(np.float32)[:, None] for c in (x - left, y - top))
             flow[k] = cv2.remap(field, x, y, cv2.INTER_LINEAR)[:, 0]
             known[k] = inside
 
         list(THREADS.map(work, range(count)))
         return seen.camera_space, flow, known
+
+    def _looked_at(self, seen: Projection, k: int) -> tuple[Array, Array, Array]:
+        """Which vertices [V] camera `k` sees, away from the picture's edge, and where: columns [V] and rows [V]."""
+        depth = self.level.view(seen.depth, k)
+        height, width = depth.shape
+        x, y = seen.pixels[k].T - np.float32(0.5)
+        inside = (x >= EDGE) & (y >= EDGE) & (x < width - 1 - EDGE) & (y < height - 1 - EDGE)
+        column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
+        inside &= np.abs(depth[row, column] - seen.camera_space[k, :, 2]) < 0.5 * self.surface.edge_length
+        return inside, x, y
 
     def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:
         """Normal equations of the flow around a `motion` [V, 3], into the system."""

@@ -81,6 +81,7 @@ class FrameSolver:
             self.system.assemble(reading.hessian, reading.gradient)
             self.system.prepare()
             self.carry = Carrier(vertices, self.edges, self.system.relative_stiffness())
+            self.flow.prepare(vertices)
         return float(self.visible.mean())
 
     def solve(

@@ -5,6 +5,8 @@ H + stiffness * B (x) I3 is never formed: H lives as symmetric 3x3 blocks on ver
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, SuperLU, cg, splu
@@ -13,6 +15,7 @@ from .kernels import conjugate_gradients, gather, multiply
 from .surface import Surface
 
 Array = np.ndarray
+Factors = dict[float, SuperLU]  # prior, relative to the median photometric stiffness -> factorisation
 DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median photometric stiffness
 STIFF = 2.0  # a prior this many times stiffer than the plates is solved with a factorisation, see `prepare`
 PREPARED = (10.0, 100.0, 1e3, 1e4)  # priors, relative to the median photometric stiffness: one is never far
@@ -40,7 +43,7 @@ class MeshSystem:
         b = surface.bending
         self._prior = (b.indptr.astype(np.int32), b.indices.astype(np.int32), b.data)
         self._prior_diagonal = b.diagonal()
-        self._factors: dict[float, SuperLU] = {}
+        self._factors: Factors = {}
 
     def assemble(self, hessian: Array, gradient: Array) -> None:
         """Sum triangles' normal equations (`kernels.normal_equations`) onto vertices and edges."""
@@ -66,12 +69,16 @@ class MeshSystem:
         multiply(self.diagonal, *self._blocks, self.edge_blocks, *self._prior, stiffness, x, y)
         return y
 
-    def solve(self, prior_gradient: Array, stiffness: float) -> Array:
-        """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute."""
+    def solve(self, prior_gradient: Array, stiffness: float, factors: Factors | None = None) -> Array:
+        """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute.
+
+        `factors` are those of a system like this one (see `factorise`); without, those that `prepare` made.
+        """
         unit = self.median_stiffness()
         right = -(self.gradient + prior_gradient)
-        if stiffness > STIFF * unit and self._factors:
-            return self._solve_stiff(right, stiffness, unit)
+        factors = self._factors if factors is None else factors
+        if stiffness > STIFF * unit and factors:
+            return self._solve_stiff(right, stiffness, unit, factors)
         diagonal = self.diagonal.copy()
         diagonal[:, [0, 3, 5]] += DAMPING * unit
         blocks = diagonal[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]]
@@ -83,13 +90,13 @@ class MeshSystem:
         )  # fmt: skip
         return step
 
-    def _solve_stiff(self, right: Array, stiffness: float, unit: float) -> Array:
+    def _solve_stiff(self, right: Array, stiffness: float, unit: float, factors: Factors) -> Array:
         """Where the prior rules, CG preconditioned by the factorised scalar system that puts the median stiffness of
         each vertex for its 3x3 block, of the prior nearest to this one: it moves a whole jaw in one step, where a
         diagonal needs hundreds."""
         shape, n = right.shape, right.size
-        nearest = min(self._factors, key=lambda relative: abs(np.log(relative * unit / stiffness)))
-        factor = self._factors[nearest]
+        nearest = min(factors, key=lambda relative: abs(np.log(relative * unit / stiffness)))
+        factor = factors[nearest]
 
         def matvec(x: Array) -> Array:
             x = np.ascontiguousarray(x.reshape(shape))
@@ -106,9 +113,15 @@ class MeshSystem:
 
     def prepare(self) -> None:
         """Factorise for the priors of `PREPARED`, from the system as it is assembled now."""
+        self._factors = self.factorise(PREPARED)
+
+    def factorise(self, priors: Iterable[float]) -> Factors:
+        """Factorisations of the system as it is assembled now, for `priors` relative to the median stiffness."""
         held = sp.diags(self.relative_stiffness() + DAMPING)
-        for relative in PREPARED:
-            self._factors[relative] = splu(
+        return {
+            relative: splu(
                 (held + relative * self.surface.bending).tocsc(),
                 permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True},
-            )  # fmt: skip
+            )
+            for relative in priors
+        }  # fmt: skip

@@ -94,6 +94,7 @@ class TorchSolver:
             relative = self._flow_system.relative_stiffness()
             self.system.prepare(relative)
             self._carry = Carrier(vertices, self.edges, relative)
+            self._flow.prepare(vertices)
         return float(self.visible.mean())
 
     def solve(
