@@ -16,14 +16,9 @@ from .uv import EMPTY, UvMap
 from .views import Views
 
 Array = np.ndarray
-_OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
-_TRUST = 1e-4  # scores below this fade into the shared colour
-_SHIFT, _SCORE, _CORRECTION, _CELLS = (
-    3,
-    5,
-    6,
-    9,
-)  # where they begin in what is linear; the homogeneous pixel comes first
+OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
+TRUST = 1e-4  # scores below this fade into the shared colour
+SHIFT, SCORE, CORRECTION, _CELLS = 3, 5, 6, 9  # where they begin in what is linear, after the homogeneous pixel
 
 
 def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours, shifts: Array) -> Array:
@@ -32,10 +27,10 @@ def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours
     From `vertices` [V, 3], `scores` [V, K] and `shifts` [K, V, 2] px (align.Alignment).
     """
     out = np.empty((len(views.cameras), len(vertices), _CELLS))
-    out[..., :_SHIFT] = vertices @ views.projections[:, :, :3].transpose(0, 2, 1) + views.projections[:, None, :, 3]
-    out[..., _SHIFT:_SCORE] = shifts
-    out[..., _SCORE] = scores.T
-    out[..., _CORRECTION:] = colours.corrections
+    out[..., :SHIFT] = vertices @ views.projections[:, :, :3].transpose(0, 2, 1) + views.projections[:, None, :, 3]
+    out[..., SHIFT:SCORE] = shifts
+    out[..., SCORE] = scores.T
+    out[..., CORRECTION:] = colours.corrections
     return out
 
 
@@ -88,7 +83,7 @@ def _blend(
             # The best views that see this point.
             found = 0
             for i in range(tries):
-                s = np.float32(lines[i, 0, _SCORE] + along * lines[i, 1, _SCORE])
+                s = np.float32(lines[i, 0, SCORE] + along * lines[i, 1, SCORE])
                 z = lines[i, 0, 2] + along * lines[i, 1, 2]
                 if s <= 0 or z <= 0 or (found == best + 1 and s <= score[best]):
                     continue
@@ -97,8 +92,8 @@ def _blend(
                 near, step = depth_range[k, 0], depth_range[k, 1]
                 if not sees(codes, starts[k], boxes[k, 2], boxes[k, 3], near, step, tolerance, u, v, z):
                     continue
-                u += lines[i, 0, _SHIFT] + along * lines[i, 1, _SHIFT]
-                v += lines[i, 0, _SHIFT + 1] + along * lines[i, 1, _SHIFT + 1]
+                u += lines[i, 0, SHIFT] + along * lines[i, 1, SHIFT]
+                v += lines[i, 0, SHIFT + 1] + along * lines[i, 1, SHIFT + 1]
                 j = min(found, best)
                 while j > 0 and score[j - 1] < s:
                     score[j], slots[j], us[j], vs[j] = score[j - 1], slots[j - 1], us[j - 1], vs[j - 1]
@@ -117,7 +112,7 @@ def _blend(
                 else:
                     rgb = _sample_texel(pixels, starts[k], width, height, lines, n, along, samples[t], scratch)
                 for d in range(3):
-                    missing = lines[n, 0, _CORRECTION + d] + along * lines[n, 1, _CORRECTION + d]
+                    missing = lines[n, 0, CORRECTION + d] + along * lines[n, 1, CORRECTION + d]
                     colour[i, d] = rgb[d] * gains[k, d] + missing
                 fade = next_best / score[i]
                 fade *= fade
@@ -125,11 +120,11 @@ def _blend(
                 weight[i] = score[i] * (1 - fade * fade)  # nothing by the time that another view takes its place
             if used >= 3:
                 _hold_down_outliers(colour, weight, luma, used)
-            total = np.float32(_TRUST)
+            total = np.float32(TRUST)
             for i in range(used):
                 total += weight[i]
             for d in range(3):
-                value = np.float32(_TRUST * (ground[0, d] + along * ground[1, d]))
+                value = np.float32(TRUST * (ground[0, d] + along * ground[1, d]))
                 for i in range(used):
                     value += weight[i] * colour[i, d]
                 value *= white / (np.float32(255) * total)
@@ -177,8 +172,8 @@ def _sample_texel(pixels, start, width, height, lines, n, along, count, scratch)
             z = lines[n, 0, 2] + dx * lines[n, 1, 2] + dy * lines[n, 2, 2]
             u = (lines[n, 0, 0] + dx * lines[n, 1, 0] + dy * lines[n, 2, 0]) / z
             v = (lines[n, 0, 1] + dx * lines[n, 1, 1] + dy * lines[n, 2, 1]) / z
-            u += lines[n, 0, _SHIFT] + dx * lines[n, 1, _SHIFT] + dy * lines[n, 2, _SHIFT]
-            v += lines[n, 0, _SHIFT + 1] + dx * lines[n, 1, _SHIFT + 1] + dy * lines[n, 2, _SHIFT + 1]
+            u += lines[n, 0, SHIFT] + dx * lines[n, 1, SHIFT] + dy * lines[n, 2, SHIFT]
+            v += lines[n, 0, SHIFT + 1] + dx * lines[n, 1, SHIFT + 1] + dy * lines[n, 2, SHIFT + 1]
             sr, sg, sb = sample_plate(pixels, start, width, height, u, v, scratch)
             r += sr
             g += sg
@@ -200,4 +195,4 @@ def _hold_down_outliers(colour, weight, luma, used):
     median = np.float32(0.5) * (luma[(used - 1) // 2] + luma[used // 2])
     for i in range(used):
         value = np.float32(0.3) * colour[i, 0] + np.float32(0.6) * colour[i, 1] + np.float32(0.1) * colour[i, 2]
-        weight[i] /= 1 + ((value - median) / np.float32(_OUTLIER)) ** 2
+        weight[i] /= 1 + ((value - median) / np.float32(OUTLIER)) ** 2

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..capture import Camera
 from ..template import Template
-from .align import align
+from .align import Comparing, align
 from .blend import blend_rows, linear_values
 from .colour import Colours, solve_colours
 from .fill import fill_empty
 from .plan import PREFERENCE, Choice, rank_views, samples_per_axis
-from .survey import Surface, survey
+from .survey import Ask, Surface, ask, survey
 from .uv import EMPTY, UvMap, map_uv
 from .views import Views, add_plate, edge_length, frame_views
 
@@ -47,6 +47,16 @@ class Canvas:
         )
         surface = Surface.of(triangles, template.edges, len(template.vertices))
         return cls(triangles, template.edges, ignored, surface, uv_map)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What of `solve_frame` looks at pixels: on the processor as here, or on a device (torch_painter.py)."""
+
+    frame_views: Callable = frame_views
+    add_plate: Callable = add_plate
+    ask: Ask = ask
+    comparing: Callable[..., Comparing] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ def solve_frame(
     plates: Iterable[Plate],
     step: Callable[[], None],
     before: tuple[Colours, Choice] | None = None,
+    tools: Tools = Tools(),
 ) -> Solved | None:
     """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`.
 
@@ -92,18 +103,20 @@ def solve_frame(
     """
     vertices = np.asarray(vertices, np.float64)
     edge = edge_length(vertices, canvas.edges)
-    views = frame_views(cameras, vertices, edge)
+    views = tools.frame_views(cameras, vertices, edge)
     for k, plate, mask in plates:
         if plate is not None:
-            add_plate(views, k, plate, mask, vertices, canvas.triangles, edge)
+            tools.add_plate(views, k, plate, mask, vertices, canvas.triangles, edge)
         step()
     if not views.present.any():
         return None
-    found = survey(views, vertices, canvas.surface, edge)
+    found = survey(views, vertices, canvas.surface, edge, tools.ask)
     colours = solve_colours(found, canvas.surface, canvas.ignored, before and before[0])
     scores = found.scores(PREFERENCE)
     order = rank_views(scores, views.present, canvas.triangles)
-    aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
+    aligned = align(
+        views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge, tools.comparing
+    )
     choice = before[1] if before else Choice.of(aligned.detail, aligned.noise)
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
