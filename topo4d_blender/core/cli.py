@@ -148,6 +148,9 @@ def track(chosen: tuple[str, ...], **options: Any) -> None:
     type=_PATH,
     help="Shown where no camera sees: a picture on the same UV map (<UDIM> for tiles), or an .obj wearing it.",
 )
+@click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(DEVICES), help="cuda: of the method inverse alone."
+)
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
 @click.option("--overwrite", is_flag=True, help="Replace the maps that are already baked.")
 def bake(**options: Any) -> None:

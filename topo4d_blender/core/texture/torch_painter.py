@@ -10,6 +10,7 @@ from 24 plates of 3000x4096 take some 4 GB. Work is cut where memory is short (t
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -41,7 +42,7 @@ class TorchPainter:
         self.device = device
         self._device = torch.device(device)
         self.budget = Budget(self._device) if most is None else Budget(self._device, most)
-        self._uv: UvMap | None = None  # of which the next two are
+        self._uv: Callable[[], UvMap | None] = lambda: None  # of which the next two are; not kept alive
         self._ids: Tensor | None = None  # [R, R] int32
         self._flat: Flat | None = None
 
@@ -109,10 +110,10 @@ class TorchPainter:
 
     def _keep(self, uv_map: UvMap) -> None:
         """Have `uv_map` on the device."""
-        if self._uv is not uv_map:
-            self._uv = self._ids = self._flat = None  # their room first
+        if self._uv() is not uv_map:
+            self._uv, self._ids, self._flat = (lambda: None), None, None  # their room first
             self._ids = torch.from_numpy(uv_map.ids).to(self._device)
-            self._flat, self._uv = Flat.of(uv_map.corners, self._device), uv_map
+            self._flat, self._uv = Flat.of(uv_map.corners, self._device), weakref.ref(uv_map)
 
     def _blank(self, size: int, texels: type) -> tuple[Tensor, Tensor]:
         kind = torch.uint8 if texels == np.uint8 else torch.int16  # the bits: torch computes little with unsigned ones
