@@ -26,7 +26,7 @@ from zipfile import ZipFile
 from topo4d_blender.bridge.install.wheels import sha256
 from topo4d_blender.core import pins
 
-VERSION = "1.5.3"
+VERSION = pins.gsplat_pins()["gsplat"]
 SOURCE = f"gsplat-{VERSION}-py3-none-any.whl"
 SOURCE_SHA256 = "515a3773641f5e7f7717acab6276c0b1d6dbcad087b7968ca653337c3189a982"
 ARCHS = "7.5;8.6;8.9;12.0+PTX"  # Turing, Ampere, Ada and Blackwell for desks; PTX for what comes after
