@@ -78,7 +78,7 @@ def choose_torch(platform: str, gpus: list[Gpu]) -> Choice:
     if platform.startswith("macos"):
         return Choice(
             "cpu",
-            "The engine computes on the processor: its solver needs 64-bit floats, and Apple's graphics (MPS) have none.",
+            "The engine computes on the processor: its solver needs 64-bit floats, which Apple's graphics lack.",
         )
     if not gpus:
         return Choice(
