@@ -71,7 +71,7 @@ def test_a_lone_camera_is_not_compared():
     assert not solved.shifts.any() and solved.choice.views == 3
 
 
-@pytest.mark.parametrize(("noise", "views", "power"), [(0.0, 3, 4.0), (0.1, 4, 2.85), (0.5, 6, 1.33), (9.0, 8, 1.0)])
+@pytest.mark.parametrize(("noise", "views", "power"), [(0.0, 3, 4.0), (0.1, 5, 2.85), (0.5, 9, 1.33), (9.0, 16, 1.0)])
 def test_noisy_plates_are_blended_from_more_views(noise, views, power):
     choice = Choice.of(1.0, noise)
     assert choice.views == views and choice.power == pytest.approx(power, abs=0.01)

@@ -13,8 +13,17 @@ from torch_devices import CUDA, DEVICES
 from topo4d_blender.core.errors import WorkError
 from topo4d_blender.core.take.maps import Maps
 from topo4d_blender.core.template import Template
-from topo4d_blender.core.texture import bake_take, fill, kernels, torch_budget, torch_check, torch_kernels, torch_views
-from topo4d_blender.core.texture.frame import Canvas, Solved
+from topo4d_blender.core.texture import (
+    bake_take,
+    fill,
+    kernels,
+    torch_budget,
+    torch_check,
+    torch_fill,
+    torch_kernels,
+    torch_views,
+)
+from topo4d_blender.core.texture.frame import PAINT_STEPS, Canvas, Solved
 from topo4d_blender.core.texture.painter import HostPainter, Painter
 from topo4d_blender.core.texture.rasterise import with_numba, with_torch
 from topo4d_blender.core.texture.torch_fill import fill_empty
@@ -54,8 +63,8 @@ class Scene:
             given[5] = (5, None, None)
         return cls(scenes.template_of([WALL, BLUE]), cameras, given)
 
-    def solve(self, painter: Painter, canvas: Canvas, before=None) -> Solved:
-        return painter.solve(canvas, self.template.vertices, self.cameras, self.given, lambda: None, before)
+    def solve(self, painter: Painter, canvas: Canvas, before=None, detail=None) -> Solved:
+        return painter.solve(canvas, self.template.vertices, self.cameras, self.given, lambda: None, before, detail)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +72,11 @@ def scene() -> Scene:
     return Scene.of()
 
 
-def bake(painter: Painter, scene: Scene, resolution: int, texels: type = np.uint8) -> tuple:
-    canvas = Canvas.of(scene.template, resolution)
-    texture, coverage = painter.paint(canvas, scene.solve(painter, canvas), texels)
+def bake(painter: Painter, scene: Scene, resolution: int, texels: type = np.uint8, detail=None) -> tuple:
+    canvas, steps = Canvas.of(scene.template, resolution), []
+    solved = scene.solve(painter, canvas, detail=detail)
+    texture, coverage = painter.paint(canvas, solved, texels, lambda: steps.append(0))
+    assert len(steps) == PAINT_STEPS
     painter.fill(texture, canvas)
     return texture, coverage
 
@@ -88,6 +99,32 @@ def test_a_map_is_that_of_the_numba_bake(scene, device, resolution, texels):
     ours = bake(TorchPainter(device), scene, resolution, texels)
     agree(ours, bake(HostPainter(), scene, resolution, texels))
     assert (ours[1] > 0).mean() > 0.1
+
+
+@pytest.mark.parametrize("device", [TORCH_CPU, pytest.param("cuda", marks=CUDA)])
+@pytest.mark.parametrize(("resolution", "texels"), [(128, np.uint16), (256, np.uint8), (512, np.uint16)])
+def test_detail_is_brought_back_as_by_numba(scene, device, resolution, texels):
+    ours, numba, smooth = (
+        bake(painter, scene, resolution, texels, detail)
+        for painter, detail in ((TorchPainter(device), 0.8), (HostPainter(), 0.8), (HostPainter(), 0.0))
+    )
+    agree(ours, numba)
+    level = np.iinfo(texels).max / 255
+    assert np.abs(numba[0].astype(float) - smooth[0]).mean() > 0.5 * level  # there was something to bring back
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_map_is_continued_and_doubled_as_by_numba_and_opencv(device, kind):
+    rng = np.random.default_rng(5)
+    texture = rng.integers(0, np.iinfo(kind).max, (300, 300, 3)).astype(kind)
+    known = rng.random((300, 300)) < 0.1
+    ours = torch.from_numpy((texture.view(np.int16) if kind == np.uint16 else texture).copy()).to(device)
+    torch_fill.extend(ours, torch.from_numpy(known).to(device), 2)
+    fill.extend(texture, known, 2)
+    np.testing.assert_array_equal(ours.cpu().numpy().view(kind), texture)
+    twice = cv2.resize(texture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    assert np.abs(torch_fill.doubled(ours).cpu().numpy().view(kind).astype(int) - twice).max() <= 1
 
 
 @pytest.mark.parametrize("device", [TORCH_CPU, pytest.param("cuda", marks=CUDA)])

@@ -149,6 +149,11 @@ def track(chosen: tuple[str, ...], **options: Any) -> None:
     help="Shown where no camera sees: a picture on the same UV map (<UDIM> for tiles), or an .obj wearing it.",
 )
 @click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    help="0: smooth, from many views; 1: pores and grain of the sharpest view alone; default: by the plates' noise.",
+)
+@click.option(
     "--device", default="auto", show_default=True, type=click.Choice(DEVICES), help="cuda: of the method inverse alone."
 )
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")

@@ -85,13 +85,14 @@ def bake(
     method: str = BAKE_METHODS[0],
     base_texture: Path | None = None,
     device: str = "auto",
+    detail: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict:
     """Bake the colour maps of `take`; `images` is a capture of the same cameras whose plates are used instead.
 
     `cameras` are names and patterns (capture/choice.py); default: those that were tracked with. `base_texture` shows
-    where no camera sees.
+    where no camera sees; `detail`, 0..1, trades pores for grain (None: by the plates' noise).
     """
     device = choose_bake_device(device, method)
     from .capture import open_capture
@@ -118,8 +119,8 @@ def bake(
         for sentence in warnings:
             progress.warning(sentence)
         LOG.info("bake at %d as %s from %s on %s, frames %s", resolution, format, source, device, frames or "all")
-        options = {"overwrite": overwrite, "format": format, "method": method, "base_texture": base_texture}
-        options["device"] = device
+        options = {"overwrite": overwrite, "format": format, "method": method, "detail": detail}
+        options |= {"base_texture": base_texture, "device": device}
         baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
 

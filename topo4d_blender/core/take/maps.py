@@ -38,6 +38,7 @@ class MapRequest:
     cameras: tuple[str, ...] = ()
     base_texture: str | None = None  # what shows where no camera sees
     tiles: tuple[int, ...] | None = None  # UDIM numbers, ascending; None: one map a frame
+    detail: float | None = None  # 0..1, as on the command line; None: what the noise of the plates asks for
 
     @property
     def small(self) -> bool:
@@ -59,7 +60,8 @@ class Maps:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             version = int(document["format_version"])
-            values = {f.name: document[f.name] for f in fields(MapRequest)}
+            values = {"detail": None} | document  # takes of before it could be asked for lack it
+            values = {f.name: values[f.name] for f in fields(MapRequest)}
             tiles = values["tiles"]
             values |= {"cameras": tuple(values["cameras"]), "tiles": None if tiles is None else tuple(map(int, tiles))}
             known = MapRequest(**values)
@@ -129,12 +131,15 @@ class Maps:
         for name in _FOLDERS:
             sweep(self.folder / name)
 
-    def record(self, frame: int, geometry: Path, metrics: dict) -> None:
-        """Say in texture.jsonl that the map of `frame` is whole. Raises StorageError."""
+    def record(self, frame: int, geometry: int, metrics: dict) -> None:
+        """Say in texture.jsonl that the map of `frame` is whole and shows the `geometry` of that checksum.
+
+        Raises StorageError.
+        """
         request, journal = self.request, self.folder / "texture.jsonl"
         sizes = {p.name: p.stat().st_size for p in self._masters(frame, request)}
         try:
-            append_line(journal, {"frame": frame, **metrics, "bytes": sizes, "geometry": _crc(geometry)})
+            append_line(journal, {"frame": frame, **metrics, "bytes": sizes, "geometry": geometry})
         except OSError as error:
             raise cannot_write(journal, error) from error
 
@@ -181,7 +186,7 @@ class Maps:
     def _is_current(self, frame: int, request: MapRequest, line: dict | None, geometry: Path) -> bool:
         """Whether the map of `frame`, known to be whole, shows the geometry as it is and has its proxies beside it."""
         proxies = all(self.proxy(frame, tile).is_file() for tile in request.tiles or (None,))
-        return proxies and line is not None and line.get("geometry") == _crc(geometry)
+        return proxies and line is not None and line.get("geometry") == checksum(geometry)
 
     def _refuse_mixture(
         self, before: MapRequest | None, request: MapRequest, others: list[int], overwrite: bool
@@ -228,8 +233,12 @@ def _differences(before: MapRequest, now: MapRequest) -> str:
         elif name == "images":
             parts.append(f"from {was}, not {asked}")
         else:
-            parts.append(f"with {name.replace('_', ' ')} {was or 'none'}, not {asked or 'none'}")
+            parts.append(f"with {name.replace('_', ' ')} {_named(was)}, not {_named(asked)}")
     return " and ".join(parts)
+
+
+def _named(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -251,5 +260,6 @@ def _ends_with(path: Path, end: bytes) -> bool:
         return False
 
 
-def _crc(path: Path) -> int:
+def checksum(path: Path) -> int:
+    """CRC-32 of a file: whether a geometry is still the one that a map shows."""
     return zlib.crc32(path.read_bytes())

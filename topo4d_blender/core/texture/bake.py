@@ -14,10 +14,10 @@ from ..capture import Capture
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
-from ..take.maps import MapRequest
+from ..take.maps import MapRequest, checksum
 from .base import BaseTexture, blend_base, match_base
 from .formats import format_of
-from .frame import BANDS, Canvas, Plate, Solved
+from .frame import PAINT_STEPS, Canvas, Plate, Solved
 from .layout import FIRST, Layout, lay_out
 from .painter import open_painter
 from .plates import READERS, Plates
@@ -43,10 +43,13 @@ def bake_take(
     method: str = "inverse",
     base_texture: Path | None = None,
     device: str = "cpu",
+    detail: float | None = None,
 ) -> list[int]:
     """Write texture/, texture_2k/ and coverage/ for `frames` (default: every solved one); returns the frames written.
 
     The method inverse computes on `device`, splat on the processor whatever it is.
+    `detail`, 0..1, is how much of the plates' grain the maps may keep with their pores; None: as their noise advises.
+
     With `resume`, frames already whole on disk are left as they are, with `overwrite` none is. A frame without plates
     or with one that cannot be used is skipped with a warning. Calls `progress.frame` with each master's path and
     {"proxy", "seconds", "seen_share", "device"}. Raises RequestError (template without UV, frame not solved, no usable
@@ -58,6 +61,10 @@ def bake_take(
         raise RequestError(f"A texture of {resolution} texels cannot be baked; choose 16 to 16384, such as 8192.")
     if method not in METHODS:
         raise RequestError(f"Textures are not baked by {method!r}; choose one of {', '.join(METHODS)}.")
+    if detail is not None and not 0 <= detail <= 1:
+        raise RequestError(f"A detail of {detail} cannot be baked; choose 0 (smooth) to 1 (with the plates' grain).")
+    if detail is not None and method != "inverse":
+        raise RequestError(f"Detail is a choice of the method inverse; {method} fits all plates as they are.")
     format_of(format)
     chosen = _choose_frames(take, frames)
     layout = lay_out(take.template)
@@ -72,6 +79,7 @@ def bake_take(
         cameras=tuple(camera.name for camera in capture.cameras),
         base_texture=None if base is None else str(base.path.absolute()),
         tiles=tiles,
+        detail=None if detail is None else float(detail),
     )
     waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
     if not waiting:
@@ -88,6 +96,7 @@ class _Writing:
     """The last map of a frame, on its way to the disk while the next frame is solved."""
 
     frame: int
+    geometry: int  # checksum of what it shows
     seconds: float  # that the frame took until here
     seen_share: float
     written: Future  # the seconds that writing took
@@ -115,7 +124,7 @@ class _Bake:
         self.reference = read_reference(take.folder)
         self.canvas: Canvas | None = None
         self.canvas_tile: int | None = None
-        a_tile = BANDS + (count_patches(take.template) if request.method == "splat" else 0)
+        a_tile = PAINT_STEPS + (count_patches(take.template) if request.method == "splat" else 0)
         self._a_frame = len(self.cameras) + 1 + len(self.tiles) * a_tile + 1
         self._steps = 0  # of the frame at hand
         self._overlaps: set[int | None] = set()  # tiles whose overlaps were spoken of
@@ -151,10 +160,14 @@ class _Bake:
         """Bake one frame whole; False if it has no plate."""
         begun, seen, texels = time.perf_counter(), 0, 0
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
+        shown = checksum(
+            self.take.geometry_path(frame)
+        )  # before it is read: tracked again meanwhile, it is not current
         vertices = self.take.read_geometry(frame)
         names = self.request.cameras
         held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
-        solved = self.painter.solve(self.canvas, vertices, self.cameras, plates, self._step, held_to)
+        detail = self.request.detail
+        solved = self.painter.solve(self.canvas, vertices, self.cameras, plates, self._step, held_to, detail)
         if solved is None:
             return False
         if held_to is None:
@@ -172,7 +185,7 @@ class _Bake:
         seconds = time.perf_counter() - begun
         self._settle()
         written = self._writer.submit(self._write_last, frame, texture, coverage)
-        self._writing = _Writing(frame, seconds, round(seen / max(texels, 1), 4), written)
+        self._writing = _Writing(frame, shown, seconds, round(seen / max(texels, 1), 4), written)
         return True
 
     def _write_last(self, frame: int, texture: Array, coverage: Array) -> float:
@@ -188,7 +201,7 @@ class _Bake:
         frame, maps = done.frame, self.take.maps
         seconds = round(done.seconds + done.written.result(), 3)
         metrics = {"seconds": seconds, "seen_share": done.seen_share, "device": self.painter.device}
-        maps.record(frame, self.take.geometry_path(frame), metrics)
+        maps.record(frame, done.geometry, metrics)
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
 

@@ -77,7 +77,9 @@ def _blend(
             t = -2 - code if padded else code
             if code != run or padded:  # a padded texel shows the nearest point of its triangle, which is not linear
                 run, begun = code, x
-                tries = 0 if ignored[t] else _begin(lines, order[t], linear, triangles[t], corners[t], x, y, padded)
+                tries = (
+                    0 if ignored[t] else begin_lines(lines, order[t], linear, triangles[t], corners[t], x, y, padded)
+                )
                 _lay(ground, shared, triangles[t], corners[t], x, y, padded)
             along = x - begun
             # The best views that see this point.
@@ -134,7 +136,7 @@ def _blend(
 
 
 @nb.njit(cache=True)
-def _begin(lines, views, linear, triangle, corner, x, y, padded):
+def begin_lines(lines, views, linear, triangle, corner, x, y, padded):
     """Lay out `lines` for the `views` of a triangle from the texel (x, y) on; returns how many there are."""
     for i in range(len(views)):
         if views[i] < 0:

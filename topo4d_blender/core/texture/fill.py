@@ -23,6 +23,37 @@ def fill_empty(texture: Array, empty: Array) -> None:
     _push_last(texture, empty, levels[0])
 
 
+def extend(texture: Array, known: Array, rings: int) -> None:
+    """Continue `texture` [R, R, 3] in place by `rings` texels past where it is `known` [R, R] bool."""
+    for _ in range(rings):
+        grown = known.copy()
+        _extend(texture, known, grown)
+        known = grown
+
+
+@nb.njit(parallel=True, cache=True)
+def _extend(texture, known, grown):
+    """Give texels not `known` the mean of their neighbours that are."""
+    height, width = known.shape
+    for y in nb.prange(height):
+        for x in range(width):
+            if known[y, x]:
+                continue
+            r, g, b, count = 0, 0, 0, 0
+            for v in range(max(y - 1, 0), min(y + 2, height)):
+                for u in range(max(x - 1, 0), min(x + 2, width)):
+                    if known[v, u]:
+                        r, g, b, count = r + texture[v, u, 0], g + texture[v, u, 1], b + texture[v, u, 2], count + 1
+            if count > 0:
+                half = count // 2
+                texture[y, x, 0], texture[y, x, 1], texture[y, x, 2] = (
+                    (r + half) // count,
+                    (g + half) // count,
+                    (b + half) // count,
+                )
+                grown[y, x] = True
+
+
 @nb.njit(parallel=True, cache=True)
 def _pull_first(texture, empty):
     """The level at half the size: mean colour of the known texels of each 2x2 and, fourth, whether there are any."""

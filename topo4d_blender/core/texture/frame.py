@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..capture import Camera
 from ..template import Template
 from .align import Comparing, align
+from .backproject import BANDS as _STEPS_BACK
+from .backproject import back_project
 from .blend import blend_rows, linear_values
 from .colour import Colours, solve_colours
-from .fill import fill_empty
-from .plan import PREFERENCE, Choice, rank_views, samples_per_axis
+from .fill import extend, fill_empty
+from .plan import PREFERENCE, Choice, rank_views, samples_per_axis, texels_a_pixel
 from .survey import Ask, Surface, ask, survey
 from .uv import EMPTY, UvMap, map_uv
 from .views import Views, add_plate, edge_length, frame_views
@@ -21,6 +24,9 @@ from .views import Views, add_plate, edge_length, frame_views
 Array = np.ndarray
 Plate = tuple[int, Array | None, Array | None]  # camera index, plate [H, W, 3] or None, mask [H, W] or None
 BANDS = 32  # rows of a texture are blended in so many steps
+PAINT_STEPS = BANDS + _STEPS_BACK  # so often `paint` calls `step`
+_COMPARED = 12  # views of a triangle that are aligned with each other
+OVERSAMPLED = 1.7  # texels along a pixel: from here on a map is blended at half its size, which the plates fill
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Solved:
     colours: Colours
     shifts: Array  # [K, V, 2] float32, px of the plate: see align.Alignment
     choice: Choice
+    measured: Choice  # the same by the plates' noise, whatever was asked for
     scores: Array  # [V, K] float32: of each view at each vertex
     order: Array  # [T, C] int16: the views of each triangle, best first
 
@@ -95,11 +102,13 @@ def solve_frame(
     plates: Iterable[Plate],
     step: Callable[[], None],
     before: tuple[Colours, Choice] | None = None,
+    detail: float | None = None,
     tools: Tools = Tools(),
 ) -> Solved | None:
     """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`.
 
     `before` is what the take's first textured frame was solved to: this one keeps to its colours (reference.py).
+    `detail`, 0..1, is what was asked for (Choice.asked) instead of what the plates' noise asks for.
     """
     vertices = np.asarray(vertices, np.float64)
     edge = edge_length(vertices, canvas.edges)
@@ -114,14 +123,15 @@ def solve_frame(
     colours = solve_colours(found, canvas.surface, canvas.ignored, before and before[0])
     scores = found.scores(PREFERENCE)
     order = rank_views(scores, views.present, canvas.triangles)
-    aligned = align(
-        views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge, tools.comparing
-    )
-    choice = before[1] if before else Choice.of(aligned.detail, aligned.noise)
+    compared = np.ascontiguousarray(order[:, :_COMPARED])
+    arguments = views, vertices, canvas.surface, scores, compared, colours.gains, canvas.ignored, edge
+    aligned = align(*arguments, tools.comparing)
+    measured = before[1] if before else Choice.of(aligned.detail, aligned.noise)
+    choice = measured if detail is None else Choice.asked(detail)
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
     step()
-    return Solved(vertices, views, colours, aligned.shifts, choice, scores, order)
+    return Solved(vertices, views, colours, aligned.shifts, choice, measured, scores, order)
 
 
 def paint(
@@ -131,16 +141,44 @@ def paint(
 
     Texels outside every island stay 0.
     """
-    views, mesh = solved.views, canvas.triangles
-    samples = samples_per_axis(solved.order, views.projections, solved.vertices, mesh, canvas.uv_map.corners)
+    views, mesh, uv_map = solved.views, canvas.triangles, canvas.uv_map
     linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
-    size = canvas.uv_map.resolution
+    span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
+    finer = span >= OVERSAMPLED and uv_map.resolution % 2 == 0
+    texture, coverage = _blend(canvas, solved, linear, uv_map.halved() if finer else uv_map, texels, step)
+    if finer:
+        texture, coverage = _doubled(texture, coverage, uv_map)
+    sources = np.ascontiguousarray(solved.order[:, : solved.choice.sources])
+    back_project(
+        texture, uv_map, span, solved.choice.strength, sources, mesh, canvas.ignored, views, linear,
+        solved.colours.gains, solved.choice.power, step,
+    )  # fmt: skip
+    return texture, coverage
+
+
+def _blend(
+    canvas: Canvas, solved: Solved, linear: Array, uv_map: UvMap, texels: type, step: Callable[[], None]
+) -> tuple[Array, Array]:
+    size, views, mesh = uv_map.resolution, solved.views, canvas.triangles
+    samples = samples_per_axis(solved.order, views.projections, solved.vertices, mesh, uv_map.corners)
     texture, coverage = np.zeros((size, size, 3), texels), np.zeros((size, size), np.uint8)
     for band in range(BANDS):
         rows = slice(band * size // BANDS, (band + 1) * size // BANDS)
         blend_rows(
-            rows, texture, coverage, canvas.uv_map, solved.order, samples, mesh, canvas.ignored, views, linear,
+            rows, texture, coverage, uv_map, solved.order, samples, mesh, canvas.ignored, views, linear,
             solved.colours, solved.choice,
         )  # fmt: skip
         step()
+    if uv_map is not canvas.uv_map:
+        fill_empty(texture, uv_map.ids == EMPTY)  # to interpolate with
+    return texture, coverage
+
+
+def _doubled(texture: Array, coverage: Array, uv_map: UvMap) -> tuple[Array, Array]:
+    """A map blended at half the resolution of `uv_map`, at the whole."""
+    extend(texture, coverage > 0, 2)  # so that what is interpolated between does not reach for texels filled in
+    texture = cv2.resize(texture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    texture[uv_map.ids == EMPTY] = 0
+    coverage = coverage.repeat(2, axis=0).repeat(2, axis=1)
+    coverage[uv_map.ids < 0] = 0
     return texture, coverage

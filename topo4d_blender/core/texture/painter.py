@@ -31,6 +31,7 @@ class Painter(Protocol):
         plates: Iterable[Plate],
         step: Step,
         before: tuple[Colours, Choice] | None = None,
+        detail: float | None = None,
     ) -> Solved | None:
         """See `frame.solve_frame`."""
 

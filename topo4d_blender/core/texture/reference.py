@@ -20,7 +20,7 @@ from .survey import SAMPLES
 
 Array = np.ndarray
 NAME = "texture_reference.npz"
-_FORMAT = 2
+_FORMAT = 3
 _NOT_KEPT = np.zeros((0, 3), np.float32)
 
 
@@ -39,7 +39,7 @@ class Reference:
         """What `solved` leaves to the frames after it."""
         c = solved.colours
         kept = Colours(c.gains, _NOT_KEPT, _NOT_KEPT, c.samples)
-        return cls(frame, tuple(cameras), images, kept, solved.choice)
+        return cls(frame, tuple(cameras), images, kept, solved.measured)
 
 
 def before(
@@ -67,6 +67,7 @@ def write_reference(folder: Path, reference: Reference) -> None:
         "samples": c.samples,
         "views": np.int64(reference.choice.views),
         "power": np.float64(reference.choice.power),
+        "strength": np.float64(reference.choice.strength),
     }
     atomic_write(folder / NAME, lambda file: np.savez(file, **arrays))
 
@@ -80,7 +81,7 @@ def read_reference(folder: Path) -> Reference | None:
             colours = Colours(a["gains"], _NOT_KEPT, _NOT_KEPT, a["samples"])
             names = tuple(str(name) for name in a["cameras"])
             whole = colours.gains.shape == (len(names), 3) and colours.samples.shape[1:] == (3,)
-            choice = Choice(int(a["views"]), float(a["power"]))
+            choice = Choice(int(a["views"]), float(a["power"]), float(a["strength"]))
             return Reference(int(a["frame"]), names, str(a["images"]), colours, choice) if whole else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blend import CORRECTION, OUTLIER, SCORE, TRUST, linear_values
+from .blend import CORRECTION, OUTLIER, SCORE, TRUST
 from .frame import Canvas, Solved
 from .plan import samples_per_axis
 from .torch_kernels import Cameras, sample_plates, sees
@@ -55,16 +55,18 @@ class Flat:
 class TorchBlend:
     """One frame, ready to be blended into the rows of one map."""
 
-    def __init__(self, canvas: Canvas, solved: Solved, flat: Flat, texels: type) -> None:
-        """Everything of `solved` that a texel asks for, on the device of its plates."""
+    def __init__(self, canvas: Canvas, solved: Solved, linear: Array, corners: Array, flat: Flat, texels: type) -> None:
+        """Everything of `solved` that a texel asks for, on the device of its plates.
+
+        `linear` is as of `linear_values`, `corners` [T, 3, 2] are the triangles in the texels of `flat`.
+        """
         views, mesh = solved.views, canvas.triangles
         device = views.device
 
         def tensor(values: Array, kind: torch.dtype = torch.float32) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device, kind)
 
-        samples = samples_per_axis(solved.order, views.projections, solved.vertices, mesh, canvas.uv_map.corners)
-        linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
+        samples = samples_per_axis(solved.order, views.projections, solved.vertices, mesh, corners)
         whole = tensor(linear).flatten(0, 1)
         self._place, self._correction = whole[:, :CORRECTION].contiguous(), whole[:, CORRECTION:].contiguous()
         self._shared, self._gains = tensor(solved.colours.shared), tensor(solved.colours.gains)
@@ -88,7 +90,7 @@ class TorchBlend:
             if len(large):
                 seen = score[large] > 0
                 colour[large] = self._mean(t[large], weights[large], corner[large], k[large], seen, int(count))
-        colour = colour * self._gains[k] + _mixed(self._correction, corner, weights)
+        colour = colour * self._gains[k] + mixed(self._correction, corner, weights)
         weight = self._weigh(score, next_best, colour)
         ground = (weights[..., None] * self._shared[triangle]).sum(1)
         value = TRUST * ground + (weight[..., None] * colour).sum(1)
@@ -102,7 +104,7 @@ class TorchBlend:
         """The best views of each point: which, score (0: no more), u, v, [M, best]; the score of the next [M, 1]."""
         k = self._order[t]  # [M, C]
         tried, k = k >= 0, k.clamp(min=0)
-        x, y, z, du, dv, score = _mixed(
+        x, y, z, du, dv, score = mixed(
             self._place, triangle[:, None] + (k * self._vertices)[..., None], weights
         ).unbind(-1)
         tried &= (score > 0) & (z > 0)
@@ -144,6 +146,6 @@ class TorchBlend:
         return torch.where(count >= 3, torch.where(used, held, 0.0), weight)
 
 
-def _mixed(values: Tensor, corner: Tensor, weights: Tensor) -> Tensor:
+def mixed(values: Tensor, corner: Tensor, weights: Tensor) -> Tensor:
     """`values` [K V, n], linear on the surface, at points `weights` [M, 3] of `corner` [M, C, 3].  # [M, C, n]."""
     return sum(weights[:, i, None, None] * values[corner[..., i]] for i in range(3))

@@ -28,6 +28,38 @@ def fill_empty(texture: Tensor, empty: Tensor, most: int) -> None:
         texture[rows] = torch.where(empty[rows, :, None], filled, texture[rows])
 
 
+def extend(texture: Tensor, known: Tensor, rings: int) -> None:
+    """`fill.extend` on a device; `texture` as in `fill_empty`."""
+    height, width = known.shape
+    for _ in range(rings):
+        near = F.max_pool2d(known.float()[None], 3, 1, 1)[0] > 0
+        y, x = (near & ~known).nonzero().unbind(1)
+        total, count = torch.zeros((len(x), 3), dtype=torch.int32, device=texture.device), torch.zeros_like(x)
+        for v, u in ((y + j, x + i) for j in (-1, 0, 1) for i in (-1, 0, 1)):
+            inside = (v >= 0) & (u >= 0) & (v < height) & (u < width)
+            v, u = torch.where(inside, v, 0), torch.where(inside, u, 0)
+            there = inside & known[v, u]
+            total += torch.where(there[:, None], texture[v, u].int() & 0xFFFF, 0)
+            count += there
+        count = count.int()[:, None]
+        texture[y, x] = ((total + count // 2) // count).to(texture.dtype)
+        known = known.clone()
+        known[y, x] = True
+
+
+def doubled(texture: Tensor) -> Tensor:
+    """`texture` at twice the size, bicubic as OpenCV's; some rows at once."""
+    white = 65535 if texture.dtype == torch.int16 else 255
+    rows, strips = 256, []
+    for first in range(0, len(texture), rows):
+        low, last = max(first - 2, 0), min(first + rows, len(texture))  # two rows more on either side
+        part = (texture[low : last + 2].int() & 0xFFFF).float().permute(2, 0, 1)[None]
+        fine = F.interpolate(part, scale_factor=2, mode="bicubic", align_corners=False)[0].permute(1, 2, 0)
+        fine = fine[2 * (first - low) : 2 * (last - low)]
+        strips.append(fine.round().clamp(0, white).int().to(texture.dtype))
+    return torch.cat(strips)
+
+
 def _pull_first(texture: Tensor, empty: Tensor) -> Tensor:
     known = (~empty).float()[..., None]
     whole = texture.int() & 0xFFFF if texture.dtype == torch.int16 else texture
@@ -46,12 +78,13 @@ def _pull(fine: Tensor) -> Tensor:
 
 def _interpolate(coarse: Tensor, row: Tensor, width: int) -> Tensor:
     """`coarse` [h, w, 4] at the centres of the rows `row` [n] of the level twice as fine.  # [n, width, 3]."""
-    lines = _between(coarse[..., :3], 0, row)
-    return _between(lines, 1, torch.arange(width, device=coarse.device))
+    lines = between(coarse[..., :3], 0, row)
+    return between(lines, 1, torch.arange(width, device=coarse.device))
 
 
-def _between(values: Tensor, axis: int, fine: Tensor) -> Tensor:
-    at = (fine + 0.5) / 2 - 0.5
+def between(values: Tensor, axis: int, fine: Tensor, factor: int = 2) -> Tensor:
+    """`values` at the places `fine` [n] of a level `factor` times as fine along `axis`, linear, its ends repeated."""
+    at = (fine + 0.5) / factor - 0.5
     first = torch.floor(at)
     share = (at - first).view(-1, *[1] * (values.ndim - 1 - axis))
     first = first.long()

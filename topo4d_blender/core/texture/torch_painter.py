@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 
 from ..capture import Camera
+from .blend import linear_values
 from .colour import Colours
-from .frame import BANDS, Canvas, Plate, Solved, Tools, solve_frame
-from .plan import Choice
+from .frame import BANDS, OVERSAMPLED, Canvas, Plate, Solved, Tools, solve_frame
+from .plan import Choice, texels_a_pixel
 from .torch_align import TorchComparing
+from .torch_backproject import back_project
 from .torch_blend import Flat, TorchBlend
 from .torch_budget import Budget
-from .torch_fill import fill_empty
+from .torch_fill import doubled, extend, fill_empty
 from .torch_survey import ask
 from .torch_views import TorchViews, add_plate, torch_views
 from .uv import EMPTY, UvMap
@@ -54,31 +56,65 @@ class TorchPainter:
         plates: Iterable[Plate],
         step: Callable[[], None],
         before: tuple[Colours, Choice] | None = None,
+        detail: float | None = None,
     ) -> Solved | None:
         """See `frame.solve_frame`. Raises WorkError where the device's memory does not hold the plates."""
         triangles = torch.from_numpy(canvas.triangles.astype(np.int64)).to(self._device)
         tools = Tools(self._make_views, partial(self._add, triangles), self._ask, partial(TorchComparing, self.budget))
-        return solve_frame(canvas, vertices, cameras, plates, step, before, tools)
+        return solve_frame(canvas, vertices, cameras, plates, step, before, detail, tools)
 
     def paint(
         self, canvas: Canvas, solved: Solved, texels: type = np.uint8, step: Callable[[], None] = lambda: None
     ) -> tuple[Array, Array]:
         """See `frame.paint`."""
-        self.budget.fitting(lambda _: self._keep(canvas.uv_map))
-        size = canvas.uv_map.resolution
+        uv_map, mesh, views = canvas.uv_map, canvas.triangles, solved.views
+        self.budget.fitting(lambda _: self._keep(uv_map))
+        linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
+        span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
+        if span >= OVERSAMPLED and uv_map.resolution % 2 == 0:
+            half, corners = _halved(self._ids), uv_map.corners / 2
+            flat = Flat.of(corners, self._device)
+            blend = TorchBlend(canvas, solved, linear, corners, flat, texels)
+            texture, coverage = self._blend_map(blend, half, texels, step)
+            texture, coverage = self.budget.fitting(lambda most: self._doubled(texture, coverage, half, most))
+        else:
+            blend = TorchBlend(canvas, solved, linear, uv_map.corners, self._flat, texels)
+            texture, coverage = self._blend_map(blend, self._ids, texels, step)
+        del blend
+        sources = np.ascontiguousarray(solved.order[:, : solved.choice.sources])
+        back_project(
+            self.budget, texture, self._ids, uv_map, span, solved.choice.strength, sources, mesh, canvas.ignored, views,
+            linear, solved.colours.gains, solved.choice.power, step=step,
+        )  # fmt: skip
+        return self._back(texture, texels), coverage.cpu().numpy()
+
+    def _blend_map(
+        self, blend: TorchBlend, ids: Tensor, texels: type, step: Callable[[], None]
+    ) -> tuple[Tensor, Tensor]:
+        size = len(ids)
         texture, coverage = self.budget.fitting(lambda _: self._blank(size, texels))
-        blend = TorchBlend(canvas, solved, self._flat, texels)
         for band in range(BANDS):
             first, last = band * size // BANDS, (band + 1) * size // BANDS
             while first < last:
 
                 def work(most: int, first: int = first, last: int = last) -> int:
                     end = min(first + max(most // size, 1), last)
-                    return self._blend(blend, texture, coverage, first, end)
+                    return self._blend(blend, ids, texture, coverage, first, end)
 
                 first = self.budget.fitting(work)
             step()
-        return self._back(texture, texels), coverage.cpu().numpy()
+        return texture, coverage
+
+    def _doubled(self, texture: Tensor, coverage: Tensor, half: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """A map blended at half the resolution, at the whole (frame._doubled)."""
+        texture = texture.clone()  # the work may be asked for again
+        fill_empty(texture, half == EMPTY, most)
+        extend(texture, coverage > 0, 2)
+        texture = doubled(texture)
+        texture[self._ids == EMPTY] = 0
+        coverage = coverage.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        coverage[self._ids < 0] = 0
+        return texture, coverage
 
     def fill(self, texture: Array, canvas: Canvas) -> None:
         """See `fill.fill_empty`."""
@@ -120,9 +156,10 @@ class TorchPainter:
         texture = torch.zeros((size, size, 3), dtype=kind, device=self._device)
         return texture, torch.zeros((size, size), dtype=torch.uint8, device=self._device)
 
-    def _blend(self, blend: TorchBlend, texture: Tensor, coverage: Tensor, first: int, last: int) -> int:
+    @staticmethod
+    def _blend(blend: TorchBlend, ids: Tensor, texture: Tensor, coverage: Tensor, first: int, last: int) -> int:
         """Blend the rows from `first` to before `last`; returns `last`."""
-        ids = self._ids[first:last]
+        ids = ids[first:last]
         y, x = (ids != EMPTY).nonzero().unbind(1)
         if len(x):
             colour, cover = blend.blend(ids[y, x], x, y + first)
@@ -134,3 +171,11 @@ class TorchPainter:
     def _back(texture: Tensor, texels: type) -> Array:
         bits = texture.cpu().numpy()
         return bits.view(np.uint16) if texels == np.uint16 else bits
+
+
+def _halved(ids: Tensor) -> Tensor:
+    """`UvMap.halved`'s ids on the device: of four texels a covered one, else a padded one.  # [R / 2, R / 2] int32."""
+    found, *others = (ids[v::2, u::2] for v in (0, 1) for u in (0, 1))
+    for other in others:
+        found = torch.where((found < 0) & ((other >= 0) | (found == EMPTY)), other, found)
+    return found

@@ -90,13 +90,22 @@ def _sent(values: Array, device: torch.device) -> Tensor:
 
 def _depth_buffer(pixels: Array, depth: Array, triangles: Tensor, width: int, height: int, most: int) -> Tensor:
     """`raster.depth_buffer` on the device, some rows at once.  # [H, W] float32."""
+    return _draw(pixels, depth, triangles, width, height, most, 1)
+
+
+def nearest_triangles(pixels: Array, depth: Array, triangles: Tensor, width: int, height: int, most: int) -> Tensor:
+    """The nearest triangle at every pixel centre, -1 where none is.  # [H, W] int64."""
+    return _draw(pixels, depth, triangles, width, height, most, 0)
+
+
+def _draw(pixels: Array, depth: Array, triangles: Tensor, width: int, height: int, most: int, which: int) -> Tensor:
     device = triangles.device
     depth = torch.from_numpy(depth.astype(np.float32)).to(device)[None]
     strips = []
     rows = max(1, most // width)
     for first in range(0, height, rows):
         here = torch.from_numpy((pixels - (0.0, first)).astype(np.float32)).to(device)[None]
-        strips.append(rasterise(here, depth, triangles, min(rows, height - first), width)[1][0])
+        strips.append(rasterise(here, depth, triangles, min(rows, height - first), width)[which][0])
     return torch.cat(strips)
 
 

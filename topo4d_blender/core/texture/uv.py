@@ -28,6 +28,10 @@ class UvMap:
     ids: Array = field(repr=False)  # [R, R] int32: triangle; EMPTY; or `padding_id(triangle)` past an island's border
     overlapping: Array = field(repr=False)  # [T] bool: triangles that share texels with an earlier one
 
+    def halved(self) -> UvMap:
+        """The same at half the resolution, which must be even: of four texels a covered one, else a padded one."""
+        return UvMap(self.resolution // 2, self.corners / 2, _halve(self.ids), self.overlapping)
+
 
 def map_uv(
     template: Template, resolution: int, layout: Layout | None = None, tile: int = FIRST, device: str = "cpu"
@@ -68,6 +72,20 @@ def padding_width(resolution: int) -> int:
 def padding_id(triangle: int) -> int:
     """How `UvMap.ids` marks a texel past the border of the island of `triangle`; its own inverse."""
     return -2 - triangle
+
+
+@nb.njit(parallel=True, cache=True)
+def _halve(ids):
+    out = np.empty((ids.shape[0] // 2, ids.shape[1] // 2), np.int32)
+    for y in nb.prange(out.shape[0]):
+        for x in range(out.shape[1]):
+            found = EMPTY
+            for v in range(2 * y, 2 * y + 2):
+                for u in range(2 * x, 2 * x + 2):
+                    if found < 0 and (ids[v, u] >= 0 or found == EMPTY):
+                        found = ids[v, u]
+            out[y, x] = found
+    return out
 
 
 @nb.njit(cache=True)
