@@ -48,8 +48,8 @@ flags = {{"cxx": told["cxx"], "nvcc": ["-O3", "-use_fast_math"]}}
 setup(
     name="gsplat",
     version=told["version"],
-    license="Apache-2.0",
-    license_files=["LICENSE"],
+    license="Apache-2.0 AND MIT",  # the latter: GLM's headers, compiled into the kernels
+    license_files=["LICENSE", "gsplat/cuda/csrc/third_party/glm/copying.txt"],
     packages=find_packages(),
     install_requires=told["needs"],
     python_requires=told["python"],

@@ -288,4 +288,4 @@ def test_a_device_that_is_not_there_or_computes_otherwise_says_so(monkeypatch):
     assert not works and why
     monkeypatch.setattr(TorchPainter, "fill", lambda self, texture, canvas: np.negative(texture, out=texture))
     works, why = torch_check.bakes_on(TORCH_CPU)
-    assert not works and "levels from the processor's" in why
+    assert not works and "of its texels are not those of the processor" in why
