@@ -1,10 +1,10 @@
 """All that needs an NVIDIA card, in one command: `python benchmarks/gpu_check.py [--wheels FOLDER]`.
 
 Runs the tests that need CUDA, then times every stage on the card and on the processor: tracking by gauss-newton (numba,
-torch on the card, torch on the processor), the paper's splat (gsplat, numba) and the bake, on the ball of
-tests/core/synthetic.py filmed for it. Prints a table and writes benchmarks/results/gpu_<date>.md with the device and
-all versions. Every step has a budget of its own, and all together end within --minutes, set-up included: what does
-not fit is left out, and the table says so.
+torch on the card, torch on the processor), the paper's splat (gsplat, numba) and the bake (torch on the card, numba),
+on the ball of tests/core/synthetic.py filmed for it, and holds what the card finds against what the processor finds.
+Prints a table and writes benchmarks/results/gpu_<date>.md with the device and all versions. Every step has a budget of
+its own, and all together end within --minutes, set-up included: what does not fit is left out, and the table says so.
 
 --wheels FOLDER   installs what is missing from there into this Python; nothing is fetched from anywhere
 --rehearse        everything on the processor with a tiny film, to try this script; writes no results
@@ -102,9 +102,10 @@ def last_line(text: str) -> str:
 
 def install(folder: Path) -> None:
     """Install from `folder` what this Python lacks; SystemExit in words if something needed is not there."""
-    missing = [name for name, module in (REQUIRED | TOOLS).items() if importlib.util.find_spec(module) is None]
-    if list(folder.glob("gsplat-*.whl")) and importlib.util.find_spec("gsplat") is None:
-        missing.append("gsplat")
+    missing = [name for name, module in REQUIRED.items() if importlib.util.find_spec(module) is None]
+    for name, module in (TOOLS | {"gsplat": "gsplat"}).items():  # without these it checks less
+        if list(folder.glob(f"{name.replace('-', '_')}-*.whl")) and importlib.util.find_spec(module) is None:
+            missing.append(name)
     if not missing:
         return
     print(f"Installing {', '.join(missing)} from {folder} ...", flush=True)
@@ -131,8 +132,8 @@ def plan(film: Path, rehearse: bool) -> list[Step]:
         return Step(name, seconds, [script, what, str(film), *size, *more])
 
     tests = sorted(str(path) for path in (ROOT / "tests" / "core").glob("test_torch_*.py"))
-    tests.append(str(ROOT / "tests" / "core" / "test_splat_gsplat.py"))
-    chosen = "cpu and median" if rehearse else "cuda or draws_the_twins_picture"
+    tests += [str(ROOT / "tests" / "core" / f"test_{name}.py") for name in ("splat_gsplat", "bake_uv")]
+    chosen = "cpu and median" if rehearse else "cuda or draws_the_twins_picture or nvdiffrast_draws"
     pytest = ["-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *tests, "-k", chosen]
     steps = [
         Step("tests", 120, pytest),
@@ -140,7 +141,8 @@ def plan(film: Path, rehearse: bool) -> list[Step]:
         step("track, numba", "numba", 75),
         step("track, torch on the card", "torch", 60, "--device", card),
         step("splat, gsplat", "splat", 60, "--device", card),
-        step("bake", "bake", 90),
+        step("bake on the card", "bake", 60, "--device", "cpu:0" if rehearse else card),
+        step("bake on the processor", "bake", 90, "--device", "cpu"),
     ]
     if rehearse:
         return [replace(step, seconds=600) for step in steps]
@@ -157,7 +159,9 @@ def run(minutes: float, began: float, rehearse: bool) -> Check:
     with tempfile.TemporaryDirectory() as name:
         filmed = True
         for step in plan(Path(name), rehearse):
-            if step.name == "splat, gsplat" and not rehearse and package_version("gsplat") is None:
+            if step.name == "tests" and not all(importlib.util.find_spec(module) for module in TOOLS.values()):
+                check.say(step.name, f"left out: {' and '.join(TOOLS)} are not installed")
+            elif step.name == "splat, gsplat" and not rehearse and package_version("gsplat") is None:
                 check.say(step.name, "left out: gsplat is not installed")
             elif step.name in ("tests", "filming"):
                 filmed = check.run(step)

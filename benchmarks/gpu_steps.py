@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "core")]
 
 Row = list[str | float | None]
 NUMBA = "numba.npy"  # in the film's folder: what the processor found, for the card to be held against
+BAKED = "baked.npz"  # the first device's map, for the other to be held against
 
 
 def film(arguments: argparse.Namespace) -> list[Row]:
@@ -143,28 +144,73 @@ def splat(arguments: argparse.Namespace) -> list[Row]:
 
 
 def bake(arguments: argparse.Namespace) -> list[Row]:
-    """A map from plates --enlarge times as large as the film's, on the processor: the bake has no code for a card."""
+    """A map on --device from plates --enlarge times as large as the film's, held against the other device's."""
     import cv2
 
-    from topo4d_blender.core.texture.frame import Canvas, bake_frame
+    from topo4d_blender.core.texture.frame import Canvas
+    from topo4d_blender.core.texture.painter import open_painter
+    from topo4d_blender.core.texture.uv import map_uv
 
-    filmed, times = _read(arguments), arguments.enlarge
-    plates, cameras = [], []
-    for camera, plate in zip(filmed.cameras, filmed.frames[0], strict=True):
+    filmed, times, device = _read(arguments), arguments.enlarge, arguments.device
+    given, cameras = [], []
+    for k, (camera, plate) in enumerate(zip(filmed.cameras, filmed.frames[0], strict=True)):
         cameras.append(camera.scaled(camera.width * times, camera.height * times))
         whole = np.rint(plate * 255).astype(np.uint8)
-        plates.append(cv2.resize(whole, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC))
+        given.append((k, cv2.resize(whole, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC), None))
+    painter = open_painter(device)
+
+    def whole_frame(canvas: Canvas, cameras: list, given: list) -> tuple[np.ndarray, np.ndarray]:
+        solved = painter.solve(canvas, filmed.template.vertices, cameras, given, lambda: None)
+        texture, coverage = painter.paint(canvas, solved)
+        del solved
+        painter.fill(texture, canvas)
+        return texture, coverage
+
+    small = map_uv(filmed.template, 64, device=device)
+    whole_frame(Canvas.of(filmed.template, 64, small), cameras[:2], given[:2])  # compiles, or loads kernels
     began = time.perf_counter()
-    canvas = Canvas.of(filmed.template, arguments.resolution)
+    canvas = Canvas.of(
+        filmed.template, arguments.resolution, map_uv(filmed.template, arguments.resolution, device=device)
+    )
     once = time.perf_counter() - began
-    given = [(k, plate, None) for k, plate in enumerate(plates)]
-    bake_frame(Canvas.of(filmed.template, 64), filmed.template.vertices, cameras[:2], given[:2])  # compiles
-    began = time.perf_counter()
-    bake_frame(canvas, filmed.template.vertices, cameras, given)
-    seconds = time.perf_counter() - began
-    size = f"{cameras[0].width}x{cameras[0].height}"
-    note = f"{arguments.resolution} texels from {len(cameras)} plates of {size}, in memory; no code for a card yet"
-    return [["bake: UV map", "cpu", once, None, "once a take"], ["bake: frame", "cpu", seconds, None, note]]
+    name = "numba cpu" if device == "cpu" else f"torch {device}"
+    seconds, memory = [], None
+    for _ in range(1 if device == "cpu" else 2):  # on a device the second: the first uploads the UV map
+        began = time.perf_counter()
+        texture, coverage = whole_frame(canvas, cameras, given)
+        seconds.append(time.perf_counter() - began)
+    note = (
+        f"{arguments.resolution} texels from {len(cameras)} plates of {cameras[0].width}x{cameras[0].height}, in memory"
+    )
+    if device != "cpu":
+        memory = _peak(device)
+        if painter.budget.most < type(painter.budget)(painter.budget.device).most:
+            note += f"; {painter.budget.most} texels at once, for the card's memory"
+    note += _held_against(arguments.film / BAKED, device, texture, coverage)
+    rows = [["bake: UV map", name, once, None, "once a take"]]
+    return [*rows, ["bake: frame", name, seconds[-1], memory, note]]
+
+
+def _held_against(path: Path, device: str, texture: np.ndarray, coverage: np.ndarray) -> str:
+    """How far a map lies from the other device's in `path`, written there if there is none yet, as part of a note."""
+    if not path.exists():
+        np.savez(path, device=device, texture=texture, coverage=coverage)
+        return ""
+    with np.load(path) as other:
+        both = (other["coverage"] > 0) & (coverage > 0)
+        unlike = ((other["coverage"] > 0) != (coverage > 0)).mean()
+        apart = np.abs(other["texture"].astype(np.int16) - texture)[both]
+    return (
+        f"; from the other's: mean {apart.mean():.4f} levels, 99.9 % within {np.percentile(apart, 99.9):.0f}, max "
+        f"{apart.max()}; {unlike:.4%} of the texels seen by one alone"
+    )
+
+
+def _peak(device: str) -> float | None:
+    """GB of the card's memory at most; None where torch computes on the processor."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else None
 
 
 def _read(arguments: argparse.Namespace) -> object:

@@ -24,7 +24,6 @@ from topo4d_blender.core.protocol import ENGINE
 
 from . import licences
 
-GSPLAT = "gsplat==1.5.3"  # its wheel in the index compiles at first use; only a compiled one is taken
 _UV_PLATFORM = {"linux-x64": "x86_64-manylinux_2_28", "windows-x64": "windows", "macos-arm64": "aarch64-apple-darwin"}
 _MACOS = "14.0"  # the oldest that torch's wheels are made for
 _TAGS = {
@@ -88,7 +87,7 @@ def wanted(order: Order) -> list[str]:
         )
     left_out = pins.HEAVY if order.torch == "none" else ()
     requirements = [f"{name}=={version}" for name, version in chosen.items() if name not in left_out]
-    return requirements + ([GSPLAT] if order.torch == "cuda" and _compiled_gsplat(order) else [])
+    return requirements + ([f"gsplat=={pins.gsplat_pins()['gsplat']}"] if _takes_gsplat(order) else [])
 
 
 def resolve(order: Order, scratch: Path) -> Path:
@@ -96,9 +95,8 @@ def resolve(order: Order, scratch: Path) -> Path:
     uv = os.environ.get("UV") or shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     asked, constraints, resolved = (scratch / name for name in ("asked.txt", "constraints.txt", "resolved.txt"))
     asked.write_text("".join(f"{line}\n" for line in (*wanted(order), pins.PIP)), "utf-8")
-    constraints.write_text(
-        "".join(f"{name}=={version}\n" for name, version in pins.constraints(order.python).items()), "utf-8"
-    )
+    brought = pins.constraints(order.python) | (pins.gsplat_pins() if _takes_gsplat(order) else {})
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in brought.items()), "utf-8")
     words = ["pip", "compile", asked, "-c", constraints, "-o", resolved, "--python-version", order.python]
     words += ["--python-platform", _UV_PLATFORM[order.platform], "--generate-hashes", "--only-binary", ":all:"]
     words += ["--no-annotate", "--no-header", "--no-config", "--no-python-downloads", "--quiet", *_sources(order)]
@@ -168,7 +166,10 @@ def write_licences(order: Order, house: Wheelhouse, folder: Path) -> None:
     (folder / "LICENCES.md").write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
 
 
-def _compiled_gsplat(order: Order) -> bool:
+def _takes_gsplat(order: Order) -> bool:
+    """Whether gsplat goes in: for CUDA, and only compiled, for its wheel in the index compiles at first use."""
+    if order.torch != "cuda":
+        return False
     found = [parse_wheel_filename(path.name) for folder in order.wheels_from for path in folder.glob("gsplat-*.whl")]
     return any(tag.platform != "any" for _, _, _, tags in found for tag in tags)
 

@@ -138,7 +138,7 @@ def draw_engine(layout: bpy.types.UILayout) -> None:
         draw_sentence(column, SESSION.failure, icon="ERROR", alert=True)
     elif SESSION.hello:
         hello = {name: "-" if value is None else value for name, value in SESSION.hello.items()}
-        column.label(text=f"Engine {hello.get('engine')} on {hello.get('device')} is ready", icon="CHECKMARK")
+        column.label(text=f"Engine {hello.get('engine')} is ready", icon="CHECKMARK")
         column.label(text=f"Python {hello.get('python')}, numba {hello.get('numba')}, torch {hello.get('torch')}")
         column.label(text=f"{hello.get('cores')} cores, {hello.get('memory_gb')} GB of memory")
     elif SESSION.engine is not None:

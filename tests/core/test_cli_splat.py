@@ -82,3 +82,23 @@ def test_a_card_is_tracked_on_unasked_only_if_it_finds_what_the_processor_finds(
         monkeypatch.setattr(jobs, "tracks_on_cuda", lambda able=able: able)
         assert jobs.choose_device("auto", "gauss-newton") == device
     assert jobs.choose_device("cuda", "gauss-newton") == "cuda"
+
+
+def test_a_card_bakes_unasked_only_what_the_processor_bakes(monkeypatch):
+    monkeypatch.setattr(jobs, "ask_nvidia", list)
+    assert jobs.choose_bake_device("auto", "inverse") == "cpu"
+    with pytest.raises(RequestError, match="no device 'tpu'"):
+        jobs.choose_bake_device("tpu", "inverse")
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
+    for card, able, device in ((None, True, "cpu"), ("a card", False, "cpu"), ("a card", True, "cuda")):
+        monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
+        monkeypatch.setattr(jobs, "bakes_on_cuda", lambda able=able: able)
+        assert jobs.choose_bake_device("auto", "inverse") == device
+        assert jobs.choose_bake_device("auto", "splat") == jobs.choose_bake_device("cpu", "inverse") == "cpu"
+        if card:
+            assert jobs.choose_bake_device("cuda", "inverse") == "cuda"
+        else:
+            with pytest.raises(RequestError, match="no CUDA device"):
+                jobs.choose_bake_device("cuda", "inverse")
+    with pytest.raises(RequestError, match="splat bakes on the processor alone"):
+        jobs.choose_bake_device("cuda", "splat")

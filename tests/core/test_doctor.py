@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from topo4d_blender.core import cli, doctor, protocol
+from topo4d_blender.core import cli, cuda, doctor, protocol
 from topo4d_blender.core.gpus import Gpu
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -76,17 +76,40 @@ ABSENT = {"version": "", "problem": "", "cuda": "", "card": ""}
     ],
 )
 def test_a_card_that_lies_idle_is_met_with_one_step(cards, torch, why, step):
-    said = doctor.why_no_cuda(cards, torch)
+    said = cuda.why_no_cuda(cards, torch)
     assert why in said[0] and step in said[1] and bool(step) == bool(said[1])
 
 
 def test_an_idle_card_is_in_the_advice_and_in_words(monkeypatch):
-    monkeypatch.setattr(doctor, "ask_nvidia", lambda: [RTX])
+    monkeypatch.setattr(cuda, "ask_nvidia", lambda: [RTX])
     found = doctor.diagnose()
     if found["cuda"]["runs"]:
         pytest.skip("this machine has a card that works")
     assert doctor.works(found) and found["cuda"]["step"] in found["advice"]
     assert "CUDA: no. RTX 4090" in doctor.in_words(found)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "bakes", "free", "said", "step"),
+    [
+        (True, True, 7.5, "yes, tracks and bakes on RTX 4090, 24 GB, 7.5 GB of it free", ""),
+        (True, True, 1.2, "1.2 GB of it free", "Close other programs that use the graphics card"),
+        (True, False, 7.5, "RTX 4090, 24 GB answers, but it tracks there alone", "Update the graphics driver"),
+        (False, False, 7.5, "but the engine computes on the processor", "Update the graphics driver"),
+    ],
+)
+def test_what_a_card_does_is_said_with_the_step_that_mends_the_rest(monkeypatch, tracks, bakes, free, said, step):
+    there = ABSENT | {"version": "2", "cuda": "13.0", "card": "RTX 4090, 24 GB", "free_gb": free}
+    monkeypatch.setattr(cuda, "ask_torch", lambda: there)
+    monkeypatch.setattr(cuda, "tracks_on_cuda", lambda: tracks)
+    monkeypatch.setattr(cuda, "bakes_on_cuda", lambda: bakes)
+    found = doctor.diagnose()
+    assert (
+        said in doctor.in_words(found) and step in found["cuda"]["step"] and bool(step) == bool(found["cuda"]["step"])
+    )
+    runs = {method["method"]: method["runs"] for method in found["methods"] if method["device"] == "cuda"}
+    assert (runs["gauss-newton"], runs["bake inverse"]) == (tracks, bakes)
+    assert doctor.works(found)
 
 
 def test_the_exit_status_says_whether_the_engine_runs(monkeypatch):

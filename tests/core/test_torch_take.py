@@ -21,7 +21,10 @@ class Stopping(Progress):
     """Stops the work once a frame was solved beside the given one."""
 
     def __init__(self):
-        self.frames = 0
+        self.frames, self.warnings = 0, []
+
+    def warning(self, sentence: str) -> None:
+        self.warnings.append(sentence)
 
     def frame(self, frame: int, path: str, metrics: dict) -> None:
         self.frames += 1
@@ -67,3 +70,15 @@ def test_the_device_chooses_the_solver(folder):
     solvers = [make_solver("gauss-newton", template, capture.cameras, {}, d)[0] for d in ("cpu", TORCH_CPU)]
     assert [isinstance(solver, TorchSolver) for solver in solvers] == [False, True]
     assert solvers[0].scales == solvers[1].scales and solvers[0].stages == solvers[1].stages
+
+
+def test_a_take_that_is_gone_on_with_elsewhere_says_so_and_which_frame_was_solved_where(folder, tmp_path):
+    begun, gone_on = Stopping(), Stopping()
+    with pytest.raises(Cancelled):
+        track(folder, tmp_path / "take", "cpu", begun)
+    with pytest.raises(Cancelled):
+        track(folder, tmp_path / "take", TORCH_CPU, gone_on)
+    assert not begun.warnings and len(gone_on.warnings) == 1
+    assert "2 on cpu" in gone_on.warnings[0] and f"the rest is solved on {TORCH_CPU}" in gone_on.warnings[0]
+    lines = Take.open(tmp_path / "take").metrics()
+    assert [line.get("device") for line in lines.values()] == [None, "cpu", TORCH_CPU, TORCH_CPU]

@@ -78,6 +78,7 @@ ROWS = re.findall(
     r"^\| ([\w-]+) \| (\d[\w.]*) \| ([^|]+) \|", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.M
 )
 BROUGHT = PYPROJECT["tool"]["uv"]["constraint-dependencies"]
+GSPLAT = PYPROJECT["tool"]["topo4d"]["gsplat"]
 # Where Blender runs: the markers of what a package brings along are read for each of these.
 MACHINES = [
     {"platform_system": system, "sys_platform": sys_platform, "os_name": os_name, "platform_machine": machine}
@@ -97,7 +98,13 @@ def test_one_pip_installs_everywhere():
 
 
 def test_the_tables_of_dependencies_say_the_same():
-    assert {f"{name}=={version}" for name, version, _ in ROWS} == {*PINS, *BROUGHT}
+    assert {f"{name}=={version}" for name, version, _ in ROWS} == {*PINS, *BROUGHT, *GSPLAT}
+
+
+def test_gsplat_is_what_the_code_asks_for():
+    assert f"gsplat=={pins.gsplat_pins()['gsplat']}" in GSPLAT
+    for path in (PACKAGE / "core" / "jobs.py", PACKAGE / "core" / "splat" / "gsplat_renderer.py"):
+        assert set(re.findall(r"gsplat==[\d.]*\d", path.read_text("utf-8"))) <= set(GSPLAT)
 
 
 @pytest.mark.parametrize(("name", "licence"), sorted({(name, licence) for name, _, licence in ROWS}))

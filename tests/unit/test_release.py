@@ -84,12 +84,18 @@ def test_nvidias_libraries_are_for_those_who_accept_their_licence(tmp_path, whee
     assert "not to be passed on" in (folder / "LICENCES.md").read_text()
 
 
-@pytest.mark.parametrize(("tag", "taken"), [("py3-none-any", False), ("cp311-cp311-linux_x86_64", True)])
-def test_gsplat_is_taken_only_where_it_is_compiled(tmp_path, wheels, tag, taken):
+@pytest.mark.parametrize(
+    ("version", "tag", "taken"),
+    [("1.5.3", "py3-none-any", False), ("1.5.3+torch2.13.0.cu130", "cp311-cp311-linux_x86_64", True)],
+)
+def test_gsplat_is_taken_only_where_it_is_compiled(tmp_path, wheels, version, tag, taken):
     write_wheel(wheels, "torch", pins.engine_pins()["torch"], "BSD-3-Clause")
-    write_wheel(wheels, "gsplat", "1.5.3", "Apache-2.0", tag=tag)
+    write_wheel(wheels, "gsplat", version, "Apache-2.0", tag=tag, needs="rich")
+    write_wheel(wheels, "rich", pins.gsplat_pins()["rich"], "MIT")
+    write_wheel(wheels, "rich", "99.0", "MIT")
     _, house = wheelhouse.make(order(wheels, torch="cuda"), tmp_path / "out")
-    assert ("gsplat" in house.packages) == taken
+    assert house.packages.get("gsplat") == (version if taken else None)
+    assert house.packages.get("rich") == (pins.gsplat_pins()["rich"] if taken else None)
     _, house = wheelhouse.make(order(wheels, torch="cpu"), tmp_path / "out")
     assert "gsplat" not in house.packages
 

@@ -153,6 +153,9 @@ def track(chosen: tuple[str, ...], **options: Any) -> None:
     type=click.FloatRange(0, 1),
     help="0: smooth, from many views; 1: pores and grain of the sharpest view alone; default: by the plates' noise.",
 )
+@click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(DEVICES), help="cuda: of the method inverse alone."
+)
 @click.option("--resume", is_flag=True, help="Keep the maps that are already baked.")
 @click.option("--overwrite", is_flag=True, help="Replace the maps that are already baked.")
 def bake(**options: Any) -> None:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from . import pins
-from .gpus import Gpu, ask_nvidia, choose_torch, this_platform
-from .jobs import METHODS
+from .cuda import look_at_cuda
+from .jobs import BAKE_METHODS, METHODS
 from .machine import cores, memory_gb, package_version
 from .protocol import ENGINE, PROTOCOL
 
@@ -34,7 +34,7 @@ REQUIRED = {
 OPTIONAL = {
     "bpy": "films the demo and writes its .blend",
     "gsplat": "draws for --method splat on a CUDA device",
-    "nvdiffrast": "draws UV maps on CUDA, where torch is",
+    "nvdiffrast": "draws UV maps on CUDA a little faster; NVIDIA licenses it for non-commercial use alone",
 }
 _LEAST_MEMORY_GB = 4.0  # a take of 24 plates of 12 megapixels, with room for the system
 _LEAST_DISK_GB = 5.0
@@ -57,10 +57,10 @@ def diagnose() -> dict:
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "packages": packages,
         "optional": optional,
-        "cuda": _cuda(),
     }
-    found["methods"] = [{"method": METHODS[0], "device": "cpu", "needed": True, **_gauss_newton(packages)}]
-    found["methods"].append(_splat(packages, found["cuda"]))
+    on_cpu = _on_the_processor(packages)
+    found["cuda"] = look_at_cuda() if on_cpu["runs"] else {"runs": False, "why": "the engine does not run.", "step": ""}
+    found["methods"] = _methods(packages, on_cpu, found["cuda"])
     return {**found, "can": _can(found), "advice": _advice(found, wanted)}
 
 
@@ -118,43 +118,22 @@ def _required(name: str, module: str, pin: str | None) -> dict:
     return found
 
 
-def _cuda() -> dict:
-    """{"runs", "card", "why", "step"}: the card that torch computes on, or why there is none and what mends that."""
-    torch = _torch()
-    why, step = ("", "") if torch["card"] else why_no_cuda(ask_nvidia(), torch)
-    return {"runs": bool(torch["card"]), "card": torch["card"], "why": why, "step": step}
+def _methods(packages: list[dict], on_cpu: dict, cuda: dict) -> list[dict]:
+    """{"method", "device", "needed", "runs", "why"} of everything that tracks and bakes; CUDA only where it answers."""
+    methods = [{"method": METHODS[0], "device": "cpu", "needed": True, **on_cpu}]
+    on_cuda = [(METHODS[0], cuda["tracks"])] if cuda["runs"] else []
+    methods += [_checked(method, works) for method, works in on_cuda]
+    methods.append(_splat(packages, cuda))
+    methods.append({"method": f"bake {BAKE_METHODS[0]}", "device": "cpu", "needed": True, **on_cpu})
+    return methods + ([_checked(f"bake {BAKE_METHODS[0]}", cuda["bakes"])] if cuda["runs"] else [])
 
 
-def _torch() -> dict:
-    """{"version", "problem", "cuda", "card"} of torch: "" where it is not there, loads, is built without, sees none."""
-    facts = {"version": package_version("torch") or "", "problem": "", "cuda": "", "card": ""}
-    try:
-        import torch
-    except Exception as error:  # a broken installation fails in any way
-        return facts | {"problem": " ".join(str(error).split())[:120]}
-    facts["cuda"] = torch.version.cuda or ""
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        facts["card"] = f"{card.name}, {card.total_memory / 2**30:.0f} GB"
-    return facts
+def _checked(method: str, works: bool) -> dict:
+    why = "" if works else "a small test does not come out as on the processor"
+    return {"method": method, "device": "cuda", "needed": False, "runs": works, "why": why}
 
 
-def why_no_cuda(cards: list[Gpu], torch: dict) -> tuple[str, str]:
-    """Why torch (`_torch`) computes on none of `cards`, and the step that mends it, "" where none does."""
-    choice = choose_torch(this_platform(), cards)
-    if choice.torch != "cuda":
-        return choice.why, choice.step
-    again = "Install the engine with torch for CUDA."
-    if not torch["version"]:
-        return f"{cards[0].name} is here, but torch is not installed.", again
-    if torch["problem"]:
-        return f"Torch does not load ({torch['problem']}).", again
-    if not torch["cuda"]:
-        return f"{cards[0].name} is here, but this torch is a build without CUDA.", again
-    return f"{cards[0].name} answers, but torch finds no card.", "Update the graphics driver and restart the machine."
-
-
-def _gauss_newton(packages: list[dict]) -> dict:
+def _on_the_processor(packages: list[dict]) -> dict:
     """Compile and run a kernel and solve a small system: that needs the packages, a compiler and a writable cache."""
     broken = [p["name"] for p in packages if not p["works"] and p["name"] not in pins.HEAVY]
     if broken:
@@ -190,13 +169,23 @@ def _can(found: dict) -> list[str]:
     lines = [f"Tracks and bakes on the processor: {machine}." if first["runs"] else f"Cannot track: {first['why']}."]
     torch = next((p for p in found["packages"] if p["name"] == "torch"), {"version": "", "works": False})
     gsplat = next(p["version"] for p in found["optional"] if p["name"] == "gsplat")
-    if found["cuda"]["runs"]:
-        drawn = f", gsplat {gsplat}" if gsplat else ", without gsplat"
-        lines.append(f"CUDA: yes, {found['cuda']['card']}, torch {torch['version']}{drawn}.")
-    else:
-        lines.append(f"CUDA: no. {found['cuda']['why']}")
-        lines.append(f"Torch: {torch['version'] or 'not installed; only the method splat needs it'}.")
+    lines.append(_cuda_in_words(found["cuda"], torch["version"], gsplat))
+    if not found["cuda"]["runs"]:
+        lines.append(f"Torch: {torch['version'] or 'not installed; only the method splat and CUDA need it'}.")
     return lines
+
+
+def _cuda_in_words(cuda: dict, torch: str, gsplat: str | None) -> str:
+    if not cuda["runs"]:
+        return f"CUDA: no. {cuda['why']}"
+    able = [verb for verb, works in (("tracks", cuda["tracks"]), ("bakes", cuda["bakes"])) if works]
+    if len(able) < 2:
+        kept = f"it {able[0]} there alone" if able else "the engine computes on the processor"
+        return f"CUDA: {cuda['card']} answers, but {kept}. {cuda['why']}"
+    drawn = f"gsplat {gsplat} draws for splat" if gsplat else "without gsplat"
+    return (
+        f"CUDA: yes, tracks and bakes on {cuda['card']}, {cuda['free_gb']:.1f} GB of it free; torch {torch}, {drawn}."
+    )
 
 
 def _advice(found: dict, wanted: dict[str, str]) -> list[str]:
@@ -221,7 +210,7 @@ def _advice(found: dict, wanted: dict[str, str]) -> list[str]:
         )
     if found["cuda"]["step"]:
         advice.append(found["cuda"]["step"])
-    elif found["cuda"]["runs"] and not package_version("gsplat"):
+    if found["cuda"]["runs"] and not package_version("gsplat"):
         advice.append("For the method splat on CUDA, install the engine from a folder that holds a compiled gsplat.")
     if found["memory_gb"] is not None and found["memory_gb"] < _LEAST_MEMORY_GB:
         advice.append(f"Close other programs: {found['memory_gb']} GB of memory is little for full-size plates.")

@@ -32,7 +32,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Choice:
-    """The build of torch for a machine, "cuda", "cpu" (on macOS the one with MPS) or "none", and why in a sentence."""
+    """The build of torch for a machine, "cuda", "cpu" or "none", and why in a sentence."""
 
     torch: str
     why: str
@@ -76,7 +76,10 @@ def choose_torch(platform: str, gpus: list[Gpu]) -> Choice:
     The public index has no CPU build for Linux, and tracking by Gauss-Newton needs no torch: smaller without it.
     """
     if platform.startswith("macos"):
-        return Choice("cpu", "Torch for macOS computes on the processor and, where it can, on Apple's graphics.")
+        return Choice(
+            "cpu",
+            "The engine computes on the processor: its solver needs 64-bit floats, which Apple's graphics lack.",
+        )
     if not gpus:
         return Choice(
             "none", "No NVIDIA card answers here: the engine computes on the processor and needs no torch for that."

@@ -26,6 +26,10 @@ BAKE_METHODS = ("inverse", "splat")
 MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
 LOG = logging.getLogger("topo4d")
+_NO_CUDA = (
+    "This machine has no CUDA device that the engine can use; leave --device at auto, or ask `topo4d doctor` what is "
+    "missing."
+)
 
 
 def track(
@@ -80,6 +84,7 @@ def bake(
     format: str = "png",
     method: str = BAKE_METHODS[0],
     base_texture: Path | None = None,
+    device: str = "auto",
     detail: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -89,6 +94,7 @@ def bake(
     `cameras` are names and patterns (capture/choice.py); default: those that were tracked with. `base_texture` shows
     where no camera sees; `detail`, 0..1, trades pores for grain (None: by the plates' noise).
     """
+    device = choose_bake_device(device, method)
     from .capture import open_capture
     from .capture.patterns import choose_frames
     from .take import Take
@@ -112,9 +118,9 @@ def bake(
     with logging_to(opened.folder):
         for sentence in warnings:
             progress.warning(sentence)
-        LOG.info("bake at %d as %s from %s, frames %s", resolution, format, source, frames or "all")
-        options = {"overwrite": overwrite, "format": format, "method": method}
-        options |= {"base_texture": base_texture, "detail": detail}
+        LOG.info("bake at %d as %s from %s on %s, frames %s", resolution, format, source, device, frames or "all")
+        options = {"overwrite": overwrite, "format": format, "method": method, "detail": detail}
+        options |= {"base_texture": base_texture, "device": device}
         baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
 
@@ -126,19 +132,40 @@ def choose_device(device: str, method: str = "gauss-newton") -> str:
     """
     if method not in METHODS:
         raise RequestError(f"There is no method {method!r} in this version; use one of {', '.join(METHODS)}.")
-    if device not in DEVICES:
-        raise RequestError(f"There is no device {device!r}; use one of {', '.join(DEVICES)}.")
-    if device == "cpu" or (device == "auto" and not ask_nvidia()):  # asking torch takes seconds
+    if not _may_be_cuda(device):
         return "cpu"
     found = cuda_name()
     if device == "auto":
         able = found and (package_version("gsplat") if method == "splat" else tracks_on_cuda())
         return "cuda" if able else "cpu"
     if found is None:
-        raise RequestError("This machine has no CUDA device that the engine can use; leave --device at auto.")
+        raise RequestError(_NO_CUDA)
     if method == "splat" and not package_version("gsplat"):
         raise RequestError("On a CUDA device the method splat needs the package gsplat; install gsplat==1.5.3.")
     return "cuda"
+
+
+def choose_bake_device(device: str, method: str) -> str:
+    """The same for a bake by `method`: of these, inverse alone can use CUDA."""
+    if not _may_be_cuda(device):
+        return "cpu"
+    if method == "splat":
+        if device == "cuda":
+            raise RequestError("The method splat bakes on the processor alone; leave --device at auto.")
+        return "cpu"
+    found = cuda_name()
+    if device == "auto":
+        return "cuda" if found and bakes_on_cuda() else "cpu"
+    if found is None:
+        raise RequestError(_NO_CUDA)
+    return "cuda"
+
+
+def _may_be_cuda(device: str) -> bool:
+    """Whether torch is to be asked, which takes seconds. Raises RequestError for what is no device."""
+    if device not in DEVICES:
+        raise RequestError(f"There is no device {device!r}; use one of {', '.join(DEVICES)}.")
+    return device == "cuda" or (device == "auto" and bool(ask_nvidia()))
 
 
 def cuda_name() -> str | None:
@@ -155,6 +182,16 @@ def tracks_on_cuda() -> bool:
     from .track.torch_check import tracks_on
 
     able, why = tracks_on("cuda")
+    if not able:
+        LOG.warning("CUDA is not used: %s", why)
+    return able
+
+
+def bakes_on_cuda() -> bool:
+    """Whether the CUDA device bakes the map that the processor bakes."""
+    from .texture.torch_check import bakes_on
+
+    able, why = bakes_on("cuda")
     if not able:
         LOG.warning("CUDA is not used: %s", why)
     return able

@@ -51,6 +51,11 @@ def constraints(python: str = TESTED) -> dict[str, str]:
     return {name: version for name, version in brought.items() if name not in direct}
 
 
+def gsplat_pins() -> dict[str, str]:
+    """Package -> version of gsplat, which a folder of wheels for CUDA may hold, and of what it brings along."""
+    return _read(_project().get("tool", {}).get("topo4d", {}).get("gsplat", []))
+
+
 def _read(requirements: list[str]) -> dict[str, str]:
     matches = (_PIN.match(text) for text in requirements)
     return {canonical(match[1]): match[2] for match in matches if match}

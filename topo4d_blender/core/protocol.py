@@ -11,7 +11,7 @@ Commands, Blender to worker (`command`):
             All three may name `cameras`: a list of names and patterns, those behind a - left out (capture/choice.py).
             Absent or null: all of the capture; for a bake, those that were tracked with.
             job="bake"   take, resolution, frames (null or "1,50-60"), images (null or a folder), resume, overwrite;
-                         format, method, base_texture, detail as on the command line (may be absent or null)
+                         format, method, base_texture, detail, device as on the command line (may be absent or null)
     cancel
 
 Events, worker to Blender (`event`):

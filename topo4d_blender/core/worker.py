@@ -207,7 +207,8 @@ _TRACK_OPTIONS = (
     "frames", "start", "again", "anchors", "from_take", "cameras", "unit_mm", "method", "settings", "device", "resume"
 )  # fmt: skip
 _BAKE_OPTIONS = (
-    "resolution", "frames", "cameras", "images", "format", "method", "base_texture", "detail", "resume", "overwrite"
+    "resolution", "frames", "cameras", "images", "format", "method", "base_texture", "detail", "device", "resume",
+    "overwrite",
 )  # fmt: skip
 _KINDS: dict[str, tuple[type, ...]] = {
     "frames": (str,),

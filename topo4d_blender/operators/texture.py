@@ -8,6 +8,7 @@ from bpy.props import EnumProperty
 from ..bridge import cameras, show, takes
 from ..bridge.errors import BridgeError
 from ..bridge.session import Handle, Job
+from ..preferences import get_preferences
 from .common import NO_CAMERA, can_start, is_free, needs_take, start, tracked
 
 SIZES = {
@@ -47,10 +48,17 @@ class TOPO4D_OT_bake(bpy.types.Operator):
             "format": settings.bake_format,
             "method": settings.bake_method,
             "base_texture": bpy.path.abspath(settings.base_texture) if settings.base_texture else None,
+            "device": _device(context, settings.bake_method),
             "resume": not settings.bake_again,
             "overwrite": settings.bake_again,
         }
         return start(self, context, Job(command, Handle.of(context.scene), finish_bake, Handle.of(obj), folder=folder))
+
+
+def _device(context: bpy.types.Context, method: str) -> str:
+    """What the preferences say; splat, which bakes on the processor alone, is no reason to refuse."""
+    preferences = get_preferences(context)
+    return preferences.device if preferences and method == "inverse" else "auto"
 
 
 def _frames(settings: bpy.types.PropertyGroup, folder: Path) -> str | None:

@@ -10,7 +10,9 @@ plates, measured, in the place of a threshold: where there is little detail or m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numba as nb
@@ -24,15 +26,15 @@ Array = np.ndarray
 WINDOW_RINGS = 4  # of the mesh: one vertex alone knows too little
 _WINDOW = 3.0  # vertices of their worth of independent knowledge: fewer than are averaged, rims err alike
 _LEVELS = ((3.0, 2), (1.2, 2))  # the finer bound of the band, px sigma, and steps there; coarse first
-_BAND = 3.0  # the band's coarser bound over its finer one
+BAND = 3.0  # the band's coarser bound over its finer one
 _EDGE_PX = 12.0  # px an edge at which plates are compared: larger plates are shrunk
 _SHIFT_PX = 0.3  # how far a plate is expected to be off (the prior's deviation), px
 _MOST_EDGES = 0.25  # and the most that is believed, in edge lengths
-_SCALE = 32.0  # steps of the bands' integers in one of 255 levels
+SCALE = 32.0  # steps of the bands' integers in one of 255 levels
 _OUTLIER = 3.0  # deviations of the noise: a residual so large counts half
 _SPACING = 1.2  # of samples on the surface, in sigmas of the band, px of the best view
-_MOST_SAMPLES = 8  # along an edge
-_CELLS = 6  # what is summed up: g g' (3), g r (2), weight
+MOST_SAMPLES = 8  # along an edge
+CELLS = 6  # what is summed up: g g' (3), g r (2), weight
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,16 @@ class Alignment:
         return cls(np.zeros((count, vertices, 2), np.float32), 0.0, 0.0)
 
 
+class Comparing(Protocol):
+    """How the plates of one frame are compared; made of what `align` is given and by how much plates are shrunk."""
+
+    def to_band(self, sigma: float) -> None:
+        """Look at the detail between `sigma`, in shrunk px, and `BAND` times it."""
+
+    def __call__(self, shifts: Array, robust: np.float32, spacing: float) -> tuple[Array, Array]:
+        """Sums [T, C, CELLS] over samples so far apart, each view's shifted by `shifts` [K, V, 2]; powers [n, 3]."""
+
+
 def align(
     views: Views,
     vertices: Array,  # [V, 3] float64
@@ -58,6 +70,7 @@ def align(
     gains: Array,  # [K, 3] float32
     ignored: Array,  # [T] bool: not looked at
     edge: float,  # median edge length, capture units
+    comparing: Callable[..., Comparing] | None = None,  # default: on the processor
 ) -> Alignment:
     """The shifts of all views of one frame."""
     count = len(views.cameras)
@@ -67,16 +80,14 @@ def align(
     shrink = max(1, int(px_an_edge / _EDGE_PX + 0.5))
     most = _MOST_EDGES * px_an_edge
     shifts = np.zeros((count, len(vertices), 2), np.float32)
+    compare = (comparing or _Comparing)(views, vertices, surface.triangles, scores, order, gains, ignored, shrink)
     detail, noise = 0.0, 0.0
     for sigma, steps in _LEVELS:
-        bands, starts, sizes = _bands(views, shrink, sigma, gains)
+        compare.to_band(sigma)
         sigma2 = 1.0
         for step in range(steps):
-            sums, powers = _compare(
-                vertices, surface.triangles, ignored, order, scores, shifts, bands, starts, sizes, float(shrink),
-                views.boxes, views.projections, views.starts, views.depth_range, views.tolerance, views.codes,
-                np.float32(0 if step == 0 else 1 / (_OUTLIER**2 * sigma2)), _SPACING * sigma,
-            )  # fmt: skip
+            robust = np.float32(0 if step == 0 else 1 / (_OUTLIER**2 * sigma2))
+            sums, powers = compare(shifts, robust, _SPACING * sigma)
             total, square, spread = powers.sum(axis=0)
             noise = float(spread / max(total, 1))
             detail = max(float(square / max(total, 1)), 0.0)
@@ -87,8 +98,29 @@ def align(
             # Samples nearer than the band is wide say the same twice (the area of its autocorrelation, 4 pi sigma^2).
             alike = max(1.0, 4 * np.pi / _SPACING**2)
             prior = alike * sigma2 / (_SHIFT_PX / shrink) ** 2 / _WINDOW
-            _step(shifts, cells.reshape(len(vertices), count, _CELLS), prior, shrink, most)
+            _step(shifts, cells.reshape(len(vertices), count, CELLS), prior, shrink, most)
     return Alignment(shifts, detail, noise)
+
+
+class _Comparing:
+    """`Comparing` on the processor."""
+
+    def __init__(
+        self, views: Views, vertices: Array, triangles: Array, scores: Array, order: Array, gains: Array,
+        ignored: Array, shrink: int,
+    ) -> None:  # fmt: skip
+        self._views, self._gains, self._shrink = views, gains, shrink
+        self._mesh = vertices, triangles, ignored, order, scores
+
+    def to_band(self, sigma: float) -> None:
+        self._bands = _bands(self._views, self._shrink, sigma, self._gains)
+
+    def __call__(self, shifts: Array, robust: np.float32, spacing: float) -> tuple[Array, Array]:
+        v = self._views
+        return _compare(
+            *self._mesh, shifts, *self._bands, float(self._shrink), v.boxes, v.projections, v.starts, v.depth_range,
+            v.tolerance, v.codes, robust, spacing,
+        )  # fmt: skip
 
 
 def _px_an_edge(views: Views, vertices: Array, edge: float) -> float:
@@ -102,7 +134,7 @@ def _px_an_edge(views: Views, vertices: Array, edge: float) -> float:
 
 
 def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array, Array, Array]:
-    """Luminance of all crops between `sigma` and `_BAND` times it, what is not the mesh left out of the blur.
+    """Luminance of all crops between `sigma` and `BAND` times it, what is not the mesh left out of the blur.
 
     Returns (flat int16, starts [K], sizes [K, 2] width and height).
     """
@@ -120,9 +152,9 @@ def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array
         luma *= known
         fine, coarse = (
             cv2.GaussianBlur(luma, (0, 0), s) / np.maximum(cv2.GaussianBlur(known, (0, 0), s), 1e-3)
-            for s in (sigma, _BAND * sigma)
+            for s in (sigma, BAND * sigma)
         )
-        band = np.clip((fine - coarse) * _SCALE, -32767, 32767).astype(np.int16)
+        band = np.clip((fine - coarse) * SCALE, -32767, 32767).astype(np.int16)
         flat[starts[k] : starts[k + 1]] = band.ravel()
     return flat, starts[:-1], sizes
 
@@ -144,7 +176,7 @@ def _look(bands, start, width, height, u, v, out):
         value += np.float32(wy[j]) * a
         gu += np.float32(wy[j]) * b
         gv += np.float32(dy[j]) * a
-    out[0], out[1], out[2] = value / np.float32(_SCALE), gu / np.float32(_SCALE), gv / np.float32(_SCALE)
+    out[0], out[1], out[2] = value / np.float32(SCALE), gu / np.float32(SCALE), gv / np.float32(SCALE)
 
 
 @nb.njit(parallel=True, cache=True)
@@ -152,9 +184,9 @@ def _compare(
     vertices, triangles, ignored, order, scores, shifts, bands, band_starts, sizes, shrink,
     boxes, projections, starts, depth_range, tolerance, codes, robust, spacing,
 ):  # fmt: skip
-    """Sums over the samples of every triangle for each of its views [T, C, _CELLS], and powers [T, 3]."""
+    """Sums over the samples of every triangle for each of its views [T, C, CELLS], and powers [T, 3]."""
     count = order.shape[1]
-    sums = np.zeros((len(triangles), count, _CELLS), np.float32)
+    sums = np.zeros((len(triangles), count, CELLS), np.float32)
     powers = np.zeros((len(triangles), 3), np.float64)
     for t in nb.prange(len(triangles)):
         if ignored[t] or order[t, 1] < 0:
@@ -169,7 +201,7 @@ def _compare(
         if za <= 0 or zb <= 0 or zc <= 0:
             continue
         area = abs((ua - uc) * (vb - vc) - (ub - uc) * (va - vc)) / (2 * shrink * shrink)
-        n = min(max(int(np.ceil(np.sqrt(area) / spacing)), 1), _MOST_SAMPLES)
+        n = min(max(int(np.ceil(np.sqrt(area) / spacing)), 1), MOST_SAMPLES)
         for sample in range(n * n):
             # The n^2 small triangles: row by row, those that point up and, between them, those that point down.
             i = sample // n
@@ -237,8 +269,8 @@ def _compare(
 
 @nb.njit(cache=True)
 def _to_vertices(sums, triangles, order, count, vertices):
-    """Each triangle's sums given to its corners.  # [V, K * _CELLS] float32."""
-    out = np.zeros((vertices, count * _CELLS), np.float32)
+    """Each triangle's sums given to its corners.  # [V, K * CELLS] float32."""
+    out = np.zeros((vertices, count * CELLS), np.float32)
     for t in range(len(triangles)):
         for slot in range(order.shape[1]):
             k = order[t, slot]
@@ -246,13 +278,13 @@ def _to_vertices(sums, triangles, order, count, vertices):
                 break
             for corner in range(3):
                 v = triangles[t, corner]
-                for i in range(_CELLS):
-                    out[v, k * _CELLS + i] += sums[t, slot, i]
+                for i in range(CELLS):
+                    out[v, k * CELLS + i] += sums[t, slot, i]
     return out
 
 
 def _step(shifts: Array, cells: Array, prior: float, shrink: int, most: float) -> None:
-    """One damped step of `shifts` [K, V, 2] px of the plate, from `cells` [V, K, _CELLS] in shrunk px."""
+    """One damped step of `shifts` [K, V, 2] px of the plate, from `cells` [V, K, CELLS] in shrunk px."""
     c = cells.transpose(1, 0, 2).astype(np.float64)
     now = shifts / shrink
     xx, xy, yy = c[..., 0] + prior, c[..., 1], c[..., 2] + prior

@@ -24,8 +24,8 @@ Array = np.ndarray
 BANDS = 32  # so many steps a map is laid back in
 _FINE = 2.0  # texels along a pixel that the map is drawn from: a pixel then takes four samples, bilinear
 _LEAST = 0.8  # texels along a pixel: a coarser map holds means over several pixels, which nothing blurred twice
-_OUTLIER = 16.0  # luminance, of 255: a pixel that lacks so much (gloss, a hair) counts half
-_STEPS = 4  # of an int8 a level
+OUTLIER = 16.0  # luminance, of 255: a pixel that lacks so much (gloss, a hair) counts half
+STEPS = 4  # of an int8 a level
 
 
 def back_project(
@@ -44,13 +44,11 @@ def back_project(
 ) -> None:
     """Add to `texture` what the plates hold beyond it; nothing where it is coarser than they are."""
     white, size = np.iinfo(texture.dtype).max, uv_map.resolution
-    if not span > _LEAST or strength <= 0:
+    shrink = drawn_at(span, strength, size)
+    if shrink == 0:
         for _ in range(BANDS):
             step()
         return
-    shrink = 2 ** max(0, int(np.floor(np.log2(span / _FINE) + 0.5)))
-    while size % shrink:
-        shrink //= 2
     drawn, corners = texture, uv_map.corners / shrink
     if shrink > 1:
         drawn = cv2.resize(texture, (size // shrink, size // shrink), interpolation=cv2.INTER_AREA)
@@ -73,6 +71,16 @@ def back_project(
         _gather(lacking, low, shrink, uv_map.ids, corners, *plates, missing, np.float32(1 / power))
         _add(texture, np.float32(strength * white / 255), white, lacking, low, first, last, shrink, uv_map.ids)
         step()
+
+
+def drawn_at(span: float, strength: float, size: int) -> int:
+    """By how much a map of `size` texels is shrunk to be drawn from, a power of 2; 0: there is nothing to add."""
+    if not span > _LEAST or strength <= 0:
+        return 0
+    shrink = 2 ** max(0, int(np.floor(np.log2(span / _FINE) + 0.5)))
+    while size % shrink:
+        shrink //= 2
+    return shrink
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
@@ -108,8 +116,8 @@ def _miss(
                         own = pixels[n + d] * gains[k, d]
                         own += np.float32(plane[5 + d, 0] + plane[5 + d, 1] * x + plane[5 + d, 2] * y)
                         rgb[d] = own - rgb[d] * to_255
-                        luma += rgb[d] / np.float32(3 * _OUTLIER)
-                    trust = np.float32(_STEPS) / (1 + luma * luma)
+                        luma += rgb[d] / np.float32(3 * OUTLIER)
+                    trust = np.float32(STEPS) / (1 + luma * luma)
                     for d in range(3):
                         missing[n + d] = np.int8(np.rint(min(max(rgb[d] * trust, np.float32(-127)), np.float32(127))))
 
@@ -226,7 +234,7 @@ def _gather(
                     rgb[d] += w * missing[n + d]
             if total > 0:
                 for d in range(3):
-                    lacking[line, x, d] = rgb[d] / (np.float32(_STEPS) * total)
+                    lacking[line, x, d] = rgb[d] / (np.float32(STEPS) * total)
 
 
 @nb.njit(parallel=True, cache=True)

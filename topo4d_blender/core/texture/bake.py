@@ -16,14 +16,14 @@ from ..progress import Progress
 from ..take import Take
 from ..take.maps import MapRequest, checksum
 from .base import BaseTexture, blend_base, match_base
-from .fill import fill_empty
 from .formats import format_of
-from .frame import PAINT_STEPS, Canvas, Plate, Solved, paint, solve_frame
+from .frame import PAINT_STEPS, Canvas, Plate, Solved
 from .layout import FIRST, Layout, lay_out
+from .painter import open_painter
 from .plates import READERS, Plates
 from .reference import Reference, before, read_reference, write_reference
 from .splat import count_patches, paint_splat
-from .uv import EMPTY, map_uv, overlap_warning
+from .uv import map_uv, overlap_warning
 from .write import require_room, write_tile
 
 Array = np.ndarray
@@ -42,17 +42,19 @@ def bake_take(
     format: str = "png",
     method: str = "inverse",
     base_texture: Path | None = None,
+    device: str = "cpu",
     detail: float | None = None,
 ) -> list[int]:
     """Write texture/, texture_2k/ and coverage/ for `frames` (default: every solved one); returns the frames written.
 
+    The method inverse computes on `device`, splat on the processor whatever it is.
     `detail`, 0..1, is how much of the plates' grain the maps may keep with their pores; None: as their noise advises.
 
     With `resume`, frames already whole on disk are left as they are, with `overwrite` none is. A frame without plates
     or with one that cannot be used is skipped with a warning. Calls `progress.frame` with each master's path and
-    {"proxy", "seconds", "seen_share"}. Raises RequestError (template without UV, frame not solved, no usable plates at
-    all, maps there that were baked otherwise), StorageError (disk too small or full), Cancelled; frames written before
-    stay.
+    {"proxy", "seconds", "seen_share", "device"}. Raises RequestError (template without UV, frame not solved, no usable
+    plates at all, maps there that were baked otherwise), StorageError (disk too small or full), WorkError (the device's
+    memory spent), Cancelled; frames written before stay.
     """
     progress = progress or Progress()
     if not 16 <= resolution <= 16384:
@@ -86,7 +88,7 @@ def bake_take(
     take.maps.begin(request)
     for sentence in layout.warnings:
         progress.warning(sentence)
-    return _Bake(take, capture, request, layout, base, progress).run(waiting)
+    return _Bake(take, capture, request, layout, base, progress, device).run(waiting)
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,17 @@ class _Bake:
     """One run over the frames that are to be baked."""
 
     def __init__(
-        self, take: Take, capture: Capture, request: MapRequest, layout: Layout, base: BaseTexture | None, say: Progress
+        self,
+        take: Take,
+        capture: Capture,
+        request: MapRequest,
+        layout: Layout,
+        base: BaseTexture | None,
+        say: Progress,
+        device: str,
     ) -> None:
         """Everything that the frames share but the UV maps of tiles, of which one at a time is in memory."""
+        self.painter = open_painter(device if request.method == "inverse" else "cpu")
         self.take, self.request, self.layout, self.base, self.say = take, request, layout, base, say
         self.tiles = request.tiles or (None,)
         self.capture = capture
@@ -155,7 +165,8 @@ class _Bake:
         vertices = self.take.read_geometry(frame)  # not older: tracked again meanwhile, the map is not current
         names = self.request.cameras
         held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
-        solved = solve_frame(self.canvas, vertices, self.cameras, plates, self._step, held_to, self.request.detail)
+        detail = self.request.detail
+        solved = self.painter.solve(self.canvas, vertices, self.cameras, plates, self._step, held_to, detail)
         if solved is None:
             return False
         if held_to is None:
@@ -187,7 +198,8 @@ class _Bake:
         if done is None:
             return
         frame, maps = done.frame, self.take.maps
-        metrics = {"seconds": round(done.seconds + done.written.result(), 3), "seen_share": done.seen_share}
+        seconds = round(done.seconds + done.written.result(), 3)
+        metrics = {"seconds": seconds, "seen_share": done.seen_share, "device": self.painter.device}
         maps.record(frame, done.geometry, metrics)
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
@@ -195,7 +207,7 @@ class _Bake:
     def _paint(self, solved: Solved, tile: int | None) -> tuple[Array, Array]:
         """The finished texels of `tile` and their coverage."""
         canvas, texels = self.canvas, format_of(self.request.format).texels
-        texture, coverage = paint(canvas, solved, texels, self._step)
+        texture, coverage = self.painter.paint(canvas, solved, texels, self._step)
         if self.request.method == "splat":
             texture = paint_splat(self.take.template, canvas, solved, tile or FIRST, texels, self._step)
         if self.base is not None:
@@ -204,7 +216,7 @@ class _Bake:
             self._gains = self._gains if gains is None else gains
             mesh = solved.vertices, canvas.edges, canvas.triangles
             blend_base(texture, coverage, base, canvas.uv_map, *mesh, self._gains)
-        fill_empty(texture, canvas.uv_map.ids == EMPTY)
+        self.painter.fill(texture, canvas)
         return texture, coverage
 
     def _to_tile(self, tile: int | None) -> None:
@@ -214,7 +226,7 @@ class _Bake:
         template = self.take.template
         if self.canvas is not None:
             self.canvas = replace(self.canvas, uv_map=None)  # the old map's room, before the new one takes its own
-        uv_map = map_uv(template, self.request.resolution, self.layout, tile or FIRST)
+        uv_map = map_uv(template, self.request.resolution, self.layout, tile or FIRST, self.painter.device)
         if self.canvas is None:
             self.canvas = Canvas.of(template, self.request.resolution, uv_map)
         self.canvas, self.canvas_tile = replace(self.canvas, uv_map=uv_map), tile

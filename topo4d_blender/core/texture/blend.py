@@ -16,10 +16,9 @@ from .uv import EMPTY, UvMap
 from .views import Views
 
 Array = np.ndarray
-_OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
-_TRUST = 1e-4  # scores below this fade into the shared colour
-# Where they begin in what is linear on the surface; the homogeneous pixel comes first.
-SHIFT, SCORE, CORRECTION, _CELLS = 3, 5, 6, 9
+OUTLIER = 24.0  # luminance, of 255, from the median of the views: such a view counts half
+TRUST = 1e-4  # scores below this fade into the shared colour
+SHIFT, SCORE, CORRECTION, _CELLS = 3, 5, 6, 9  # where they begin in what is linear, after the homogeneous pixel
 
 
 def linear_values(vertices: Array, views: Views, scores: Array, colours: Colours, shifts: Array) -> Array:
@@ -123,11 +122,11 @@ def _blend(
                 weight[i] = score[i] * (1 - fade * fade)  # nothing by the time that another view takes its place
             if used >= 3:
                 _hold_down_outliers(colour, weight, luma, used)
-            total = np.float32(_TRUST)
+            total = np.float32(TRUST)
             for i in range(used):
                 total += weight[i]
             for d in range(3):
-                value = np.float32(_TRUST * (ground[0, d] + along * ground[1, d]))
+                value = np.float32(TRUST * (ground[0, d] + along * ground[1, d]))
                 for i in range(used):
                     value += weight[i] * colour[i, d]
                 value *= white / (np.float32(255) * total)
@@ -198,4 +197,4 @@ def _hold_down_outliers(colour, weight, luma, used):
     median = np.float32(0.5) * (luma[(used - 1) // 2] + luma[used // 2])
     for i in range(used):
         value = np.float32(0.3) * colour[i, 0] + np.float32(0.6) * colour[i, 1] + np.float32(0.1) * colour[i, 2]
-        weight[i] /= 1 + ((value - median) / np.float32(_OUTLIER)) ** 2
+        weight[i] /= 1 + ((value - median) / np.float32(OUTLIER)) ** 2

@@ -10,14 +10,14 @@ import numpy as np
 
 from ..capture import Camera
 from ..template import Template
-from .align import align
+from .align import Comparing, align
 from .backproject import BANDS as _STEPS_BACK
 from .backproject import back_project
 from .blend import blend_rows, linear_values
 from .colour import Colours, solve_colours
 from .fill import extend, fill_empty
 from .plan import PREFERENCE, Choice, rank_views, samples_per_axis, texels_a_pixel
-from .survey import Surface, survey
+from .survey import Ask, Surface, ask, survey
 from .uv import EMPTY, UvMap, map_uv
 from .views import Views, add_plate, edge_length, frame_views
 
@@ -26,7 +26,7 @@ Plate = tuple[int, Array | None, Array | None]  # camera index, plate [H, W, 3] 
 BANDS = 32  # rows of a texture are blended in so many steps
 PAINT_STEPS = BANDS + _STEPS_BACK  # so often `paint` calls `step`
 _COMPARED = 12  # views of a triangle that are aligned with each other
-_OVERSAMPLED = 1.7  # texels along a pixel: from here on a map is blended at half its size, which the plates fill
+OVERSAMPLED = 1.7  # texels along a pixel: from here on a map is blended at half its size, which the plates fill
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,16 @@ class Canvas:
         )
         surface = Surface.of(triangles, template.edges, len(template.vertices))
         return cls(triangles, template.edges, ignored, surface, uv_map)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What of `solve_frame` looks at pixels: on the processor as here, or on a device (torch_painter.py)."""
+
+    frame_views: Callable = frame_views
+    add_plate: Callable = add_plate
+    ask: Ask = ask
+    comparing: Callable[..., Comparing] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ def solve_frame(
     step: Callable[[], None],
     before: tuple[Colours, Choice] | None = None,
     detail: float | None = None,
+    tools: Tools = Tools(),
 ) -> Solved | None:
     """What the cameras agree on, whatever it is painted onto later; arguments as in `bake_frame`.
 
@@ -101,19 +112,20 @@ def solve_frame(
     """
     vertices = np.asarray(vertices, np.float64)
     edge = edge_length(vertices, canvas.edges)
-    views = frame_views(cameras, vertices, edge)
+    views = tools.frame_views(cameras, vertices, edge)
     for k, plate, mask in plates:
         if plate is not None:
-            add_plate(views, k, plate, mask, vertices, canvas.triangles, edge)
+            tools.add_plate(views, k, plate, mask, vertices, canvas.triangles, edge)
         step()
     if not views.present.any():
         return None
-    found = survey(views, vertices, canvas.surface, edge)
+    found = survey(views, vertices, canvas.surface, edge, tools.ask)
     colours = solve_colours(found, canvas.surface, canvas.ignored, before and before[0])
     scores = found.scores(PREFERENCE)
     order = rank_views(scores, views.present, canvas.triangles)
     compared = np.ascontiguousarray(order[:, :_COMPARED])
-    aligned = align(views, vertices, canvas.surface, scores, compared, colours.gains, canvas.ignored, edge)
+    arguments = views, vertices, canvas.surface, scores, compared, colours.gains, canvas.ignored, edge
+    aligned = align(*arguments, tools.comparing)
     measured = before[1] if before else Choice.of(aligned.detail, aligned.noise)
     choice = measured if detail is None else Choice.asked(detail)
     scores = found.scores(choice.power)
@@ -132,7 +144,7 @@ def paint(
     views, mesh, uv_map = solved.views, canvas.triangles, canvas.uv_map
     linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
     span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
-    finer = span >= _OVERSAMPLED and uv_map.resolution % 2 == 0
+    finer = span >= OVERSAMPLED and uv_map.resolution % 2 == 0
     texture, coverage = _blend(canvas, solved, linear, uv_map.halved() if finer else uv_map, texels, step)
     if finer:
         texture, coverage = _doubled(texture, coverage, uv_map)

@@ -6,6 +6,7 @@ texture's resolution, and both cost the same at 512 as at 8192.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -72,7 +73,23 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
 
 
-def survey(views: Views, vertices: Array, surface: Surface, edge: float) -> Survey:
+Ask = Callable[[Views, int, Array, Array, tuple[int, int]], tuple[Array, Array, Array]]
+
+
+def ask(views: Views, k: int, vertices: Array, points: Array, size: tuple[int, int]) -> tuple[Array, Array, Array]:
+    """What camera `k` sees: of `vertices` [V, 3] whether, [V] bool; of `points` [N, 3] the colour [N, 3] and whether.
+
+    Colours are float32, 0..255, bilinear in the plate's crop shrunk to `size` (width, height); 0 where not seen.
+    """
+    crop = views.crop(k)
+    coarse = crop if size == crop.shape[1::-1] else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    arrays = views.projections[k], views.codes_of(k), views.depth_range[k], views.tolerance
+    visible = _ask(vertices, *arrays, coarse, np.zeros((0, 3), np.float32))
+    colours = np.zeros((len(points), 3), np.float32)
+    return visible, colours, _ask(points, *arrays, coarse, colours)
+
+
+def survey(views: Views, vertices: Array, surface: Surface, edge: float, ask: Ask = ask) -> Survey:
     """Ask every camera of `views` about the surface with `vertices` [V, 3] and median edge length `edge`."""
     count = len(views.cameras)
     normals = vertex_normals(vertices, surface.triangles)
@@ -87,16 +104,10 @@ def survey(views: Views, vertices: Array, surface: Surface, edge: float) -> Surv
         depth = vertices @ camera.rotation[2] + camera.translation[2]
         resolution[:, k] = np.where(depth > 0, (camera.fx + camera.fy) / 2 / np.maximum(depth, 1e-30), 0)
         angles[:, k] = _cosines(vertices, normals, views.centres[k])
-        crop = views.crop(k)
         px_an_edge = float(np.median(resolution[:, k])) * edge
         shrink = max(1, int(px_an_edge / _COARSE_PX))
-        size = max(1, round(crop.shape[1] / shrink)), max(1, round(crop.shape[0] / shrink))
-        coarse = crop if shrink == 1 else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-        arrays = views.projections[k], views.codes_of(k), views.depth_range[k], views.tolerance
-        visible[:, k] = _ask(vertices, *arrays, coarse, np.zeros((0, 3), np.float32))
-        colour = np.zeros((len(points), 3), np.float32)
-        seen = _ask(points, *arrays, coarse, colour)
-        colours[:, k] = colour
+        size = max(1, round(views.boxes[k, 2] / shrink)), max(1, round(views.boxes[k, 3] / shrink))
+        visible[:, k], colours[:, k], seen = ask(views, k, vertices, points, size)
         weights[:, k] = seen * np.maximum(_cosines(points, directions, views.centres[k]), 0) ** 2
     fade = np.maximum(_feather(visible, surface.average), _HIDDEN).astype(np.float32)
     weights *= surface.spread @ fade

@@ -33,8 +33,10 @@ class UvMap:
         return UvMap(self.resolution // 2, self.corners / 2, _halve(self.ids), self.overlapping)
 
 
-def map_uv(template: Template, resolution: int, layout: Layout | None = None, tile: int = FIRST) -> UvMap:
-    """Rasterise what lies in `tile` and pad the islands; where triangles overlap the first one wins.
+def map_uv(
+    template: Template, resolution: int, layout: Layout | None = None, tile: int = FIRST, device: str = "cpu"
+) -> UvMap:
+    """Rasterise what lies in `tile`, on `device`, and pad the islands; where triangles overlap the first one wins.
 
     `layout` is the template's, made anew where it is not given. Raises RequestError as `lay_out` does.
     """
@@ -44,7 +46,7 @@ def map_uv(template: Template, resolution: int, layout: Layout | None = None, ti
     corners = pixels[template.triangle_loops]
     low, high = corners.min(axis=1), corners.max(axis=1)
     good = np.flatnonzero(layout.usable & ~((low >= size) | (high <= 0)).any(axis=1))
-    ids = rasterise_uv(corners[good], resolution)
+    ids = rasterise_uv(corners[good], resolution, device)
     covered = ids >= 0
     ids[covered] = good[ids[covered]]
     del covered

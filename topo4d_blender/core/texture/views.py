@@ -22,7 +22,7 @@ MARGIN_PX = 1.5  # the least distance to a jump in depth; the reach of a plate's
 MARGIN_EDGES = 0.25  # the same in edge lengths: how far the geometry may be off
 JUMP_EDGES = 0.5  # a jump in depth, beside what a surface 75 degrees aslant (4 px a px) does within a pixel
 TOLERANCE_EDGES = 0.1  # a point this far behind the z-buffer still is on the surface
-_LEVELS = 65533
+LEVELS = 65533
 
 
 @dataclass
@@ -69,7 +69,7 @@ def frame_views(cameras: list[Camera], vertices: Array, edge: float) -> Views:
         centres[k] = camera.centre
         depth = vertices @ camera.rotation[2] + camera.translation[2]
         near, far = max(float(depth.min()), 0.0), float(depth.max())
-        depth_range[k] = near, max(far - near, 1e-9) / _LEVELS
+        depth_range[k] = near, max(far - near, 1e-9) / LEVELS
     sizes = boxes[:, 2] * boxes[:, 3]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return Views(
@@ -98,20 +98,29 @@ def add_plate(
         return
     part = plate[top : top + height, left : left + width]
     views.crop(k)[:] = part if part.dtype == np.uint8 else (part >> 8).astype(np.uint8)
-    homogeneous = vertices @ views.projections[k, :, :3].T + views.projections[k, :, 3]
-    depth = homogeneous[:, 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = homogeneous[:, :2] / depth[:, None]
+    pixels, depth = project_onto(views, k, vertices)
     if not np.median(depth) > 0:  # the mesh lies behind this camera
         return
     zbuf = depth_buffer(pixels, depth, triangles, int(width), int(height))
-    focal = (views.cameras[k].fx + views.cameras[k].fy) / 2
-    per_px = float(np.median(np.maximum(depth, 0))) / focal  # what a pixel spans at the mesh's distance
-    distrusted = _near_jumps(zbuf, JUMP_EDGES * edge + 4 * per_px, max(MARGIN_PX, MARGIN_EDGES * edge / per_px))
+    distrusted = _near_jumps(zbuf, *jump_and_margin(views.cameras[k], depth, edge))
     if mask is not None:
         distrusted |= mask[top : top + height, left : left + width] == 0
     _encode(zbuf, distrusted, views.depth_range[k], views.codes_of(k))
     views.present[k] = True
+
+
+def project_onto(views: Views, k: int, vertices: Array) -> tuple[Array, Array]:
+    """Where `vertices` [V, 3] lie in the crop of camera `k`, px [V, 2], and their depths [V]."""
+    homogeneous = vertices @ views.projections[k, :, :3].T + views.projections[k, :, 3]
+    depth = homogeneous[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return homogeneous[:, :2] / depth[:, None], depth
+
+
+def jump_and_margin(camera: Camera, depth: Array, edge: float) -> tuple[float, float]:
+    """From which step on depth jumps, capture units, and how far around nothing is trusted, px; at a mesh's `depth`."""
+    per_px = float(np.median(np.maximum(depth, 0))) / ((camera.fx + camera.fy) / 2)  # what a pixel spans there
+    return JUMP_EDGES * edge + 4 * per_px, max(MARGIN_PX, MARGIN_EDGES * edge / per_px)
 
 
 def _crop_box(camera: Camera, vertices: Array) -> tuple[int, int, int, int]:
@@ -152,4 +161,4 @@ def _encode(zbuf, distrusted, depth_range, out):
             if distrusted[y, x] or not np.isfinite(z):
                 out[y, x] = 0
             else:
-                out[y, x] = 1 + min(max(int((z - near) / step + 0.5), 0), _LEVELS)
+                out[y, x] = 1 + min(max(int((z - near) / step + 0.5), 0), LEVELS)

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from ..capture import Capture
+from ..capture.patterns import frames_text
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
@@ -42,11 +43,13 @@ def track_take(take: Take, capture: Capture, progress: Progress | None = None, d
     template = take.template
     cameras = tuple(c.undistorted() for c in capture.cameras)
     solver, prediction = make_solver(take.request.method, template, cameras, take.request.settings, device)
+    if apart := _solved_elsewhere(take, pending, device):
+        progress.warning(apart)
     judge = Judge(template, cameras, solver.scales)
     reader = PlateReader(capture, solver.scales)
     try:
         walker = Walker(capture, template, solver, prediction, reader, judge, progress)
-        _Track(take, walker, pending, anchors).run(walks)
+        _Track(take, walker, pending, anchors, device).run(walks)
     finally:
         reader.close()
 
@@ -83,6 +86,21 @@ def _anchors_now(take: Take) -> dict[int, str]:
     return {f: digest for f, digest in take.anchor_digests().items() if f in take.request.frames[1:]}
 
 
+def _solved_elsewhere(take: Take, pending: set[int], device: str) -> str | None:
+    """A sentence, if frames that stay were solved on another device than those to come; None otherwise."""
+    others: dict[str, list[int]] = {}
+    for frame, line in sorted(take.metrics().items()):
+        if frame not in pending and line.get("device", device) != device:
+            others.setdefault(line["device"], []).append(frame)
+    if not others:
+        return None
+    named = " and ".join(f"{frames_text(frames)} on {name}" for name, frames in others.items())
+    return (
+        f"Frames of this take were solved elsewhere ({named}), the rest is solved on {device}: the two agree but for "
+        "small fractions of a pixel. metrics.jsonl says which frame was solved where."
+    )
+
+
 def _poses_missing(take: Take) -> list[int]:
     """Solved frames whose head pose is not stored."""
     known = np.isfinite(take.head_pose()).all(axis=(1, 2))
@@ -93,8 +111,9 @@ def _poses_missing(take: Take) -> list[int]:
 class _Track:
     """One run over a take: it knows what is on disk and keeps the journal, the poses and the passes in step."""
 
-    def __init__(self, take: Take, walker: Walker, pending: set[int], anchors: list[int]) -> None:
+    def __init__(self, take: Take, walker: Walker, pending: set[int], anchors: list[int], device: str) -> None:
         self._take, self._walker, self._pending, self._anchors = take, walker, pending, anchors
+        self._device = device
         self._progress, self._head = walker.progress, walker.judge.head
         self.lines = {f: line for f, line in take.metrics().items() if f not in pending}
         self._poses = take.head_pose()
@@ -132,6 +151,8 @@ class _Track:
 
     def write(self, frame: int, vertices: Array, metrics: dict) -> None:
         """Write a frame, its line and its pose, and say so (walker.Store)."""
+        if not metrics.get("given"):
+            metrics = {**metrics, "device": self._device}
         path = self._take.write_geometry(frame, vertices, metrics)
         self.lines[frame] = metrics
         self._pending.discard(frame)
