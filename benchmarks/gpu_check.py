@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -109,8 +110,9 @@ def install(folder: Path) -> None:
     if not missing:
         return
     print(f"Installing {', '.join(missing)} from {folder} ...", flush=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(folder)]
-    done = subprocess.run([*pip, *missing], capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--find-links", str(folder)]
+    alone = os.environ | {"PIP_CONFIG_FILE": os.devnull}  # no setting names another place, with another torch in it
+    done = subprocess.run([*pip, *missing], capture_output=True, text=True, env=alone)
     if done.returncode != 0:
         refuse(f"{folder} does not hold all that is missing ({last_line(done.stderr)}).")
 
