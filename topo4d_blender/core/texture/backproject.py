@@ -23,6 +23,7 @@ from .views import Views
 Array = np.ndarray
 BANDS = 32  # so many steps a map is laid back in
 _FINE = 2.0  # texels along a pixel that the map is drawn from: a pixel then takes four samples, bilinear
+_BEYOND = 1.0  # texels: a triangle so near to the map's border goes on from it
 _LEAST = 0.8  # texels along a pixel: a coarser map holds means over several pixels, which nothing blurred twice
 OUTLIER = 16.0  # luminance, of 255: a pixel that lacks so much (gloss, a hair) counts half
 STEPS = 4  # of an int8 a level
@@ -52,7 +53,7 @@ def back_project(
     drawn, corners = texture, uv_map.corners / shrink
     if shrink > 1:
         drawn = cv2.resize(texture, (size // shrink, size // shrink), interpolation=cv2.INTER_AREA)
-    skip = ignored | uv_map.overlapping
+    skip = tell_nothing(ignored, uv_map)
     missing = np.zeros(len(views.pixels), np.int8)
     plates = order, triangles, skip, views.boxes, views.starts, views.depth_range, views.tolerance, views.codes, linear
     for band in range(BANDS // 2):
@@ -71,6 +72,17 @@ def back_project(
         _gather(lacking, low, shrink, uv_map.ids, corners, *plates, missing, np.float32(1 / power))
         _add(texture, np.float32(strength * white / 255), white, lacking, low, first, last, shrink, uv_map.ids)
         step()
+
+
+def tell_nothing(ignored: Array, uv_map: UvMap) -> Array:
+    """Triangles whose pixels are not compared with this map: ignored, on top of others, or elsewhere in UV.  # [T] bool.
+
+    Of those on another tile the map holds nothing: they would lack all that they show, and the texels next to them,
+    which share a pixel with them, would get it. One that touches the map's border is drawn from there.
+    """
+    low, high = uv_map.corners.min(axis=1), uv_map.corners.max(axis=1)
+    near = ((high >= -_BEYOND) & (low <= uv_map.resolution + _BEYOND)).all(axis=1)  # not where UV is no number
+    return ignored | uv_map.overlapping | ~near
 
 
 def drawn_at(span: float, strength: float, size: int) -> int:

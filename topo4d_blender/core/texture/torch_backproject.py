@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backproject import BANDS, OUTLIER, STEPS, drawn_at
+from .backproject import BANDS, OUTLIER, STEPS, drawn_at, tell_nothing
 from .blend import CORRECTION, SHIFT
 from .torch_blend import Flat, mixed
 from .torch_budget import Budget
@@ -49,7 +49,7 @@ class BackProjection:
         self._texture, self._ids, self._shrink = texture, ids, shrink
         self._white = 65535 if texture.dtype == torch.int16 else 255
         self._linear, self._triangles, self._corners = linear, triangles, uv_map.corners / shrink
-        self._sources = np.where((ignored | uv_map.overlapping)[:, None], -1, sources)
+        self._sources = np.where(tell_nothing(ignored, uv_map)[:, None], -1, sources)
         self._gains, self._root = torch.from_numpy(gains).to(views.device), 1 / power
         self._missing = torch.zeros((len(views.codes), 3), dtype=torch.int8, device=views.device)
 
