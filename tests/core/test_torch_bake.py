@@ -203,6 +203,19 @@ def test_memory_that_holds_nothing_is_one_sentence(scene, monkeypatch):
         bake(TorchPainter(TORCH_CPU), scene, 64)
 
 
+ROOM = ("painter.TorchComparing", "painter.Flat.of", "painter.TorchBlend", "backproject.BackProjection")
+
+
+@pytest.mark.parametrize("place", [*ROOM, "backproject.BackProjection._prepare"])
+def test_what_finds_no_room_before_its_work_begins_is_one_sentence_too(scene, monkeypatch, place):
+    def spent(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"topo4d_blender.core.texture.torch_{place}", spent)
+    with pytest.raises(WorkError, match="graphics card's memory is spent; close other programs"):
+        bake(TorchPainter(TORCH_CPU), scene, 256, detail=0.8)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("reach", [0.4, 1.5, 2.6, 5.2])
 def test_jumps_in_depth_keep_their_distance_as_opencv_dilates(device, reach):

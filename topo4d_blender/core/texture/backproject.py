@@ -75,7 +75,7 @@ def back_project(
 
 
 def tell_nothing(ignored: Array, uv_map: UvMap) -> Array:
-    """Triangles whose pixels are not compared with this map: ignored, on top of others, or elsewhere in UV.  # [T] bool.
+    """Triangles whose pixels are not compared with this map: ignored, on top of others, or elsewhere in UV.  # [T].
 
     Of those on another tile the map holds nothing: they would lack all that they show, and the texels next to them,
     which share a pixel with them, would get it. One that touches the map's border is drawn from there.

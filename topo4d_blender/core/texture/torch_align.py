@@ -75,9 +75,12 @@ class TorchComparing:
     def __call__(self, shifts: Array, robust: np.float32, spacing: float) -> tuple[Array, Array]:
         """As `align._compare`, its powers already summed.  # [T, C, CELLS], [1, 3]."""
         device = self._views.device
-        moved = torch.from_numpy(shifts).to(device).flatten(0, 1)  # [K V, 2]
         sides = self._samples_a_side(spacing)
-        sums = torch.zeros((*self._shape, CELLS), device=device)
+
+        def begin(_: int) -> tuple[Tensor, Tensor]:
+            return torch.from_numpy(shifts).to(device).flatten(0, 1), torch.zeros((*self._shape, CELLS), device=device)
+
+        moved, sums = self._budget.fitting(begin)  # [K V, 2], [T, C, CELLS]
         powers = torch.zeros(3, dtype=torch.float64, device=device)
         first, counts = 0, sides[self._chosen] ** 2
         while first < len(self._chosen):

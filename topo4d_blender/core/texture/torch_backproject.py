@@ -56,7 +56,7 @@ class BackProjection:
     def add(self, strength: float, step: Callable[[], None]) -> None:
         """Add what is missing, `strength` times; calls `step` BANDS times."""
         self._miss_in_all(step)
-        self._prepare()
+        self._budget.fitting(lambda _: self._prepare())
         rows = len(self._ids) // self._shrink
         for band in range(BANDS // 2):
             first, last = band * rows * 2 // BANDS, (band + 1) * rows * 2 // BANDS
@@ -73,7 +73,8 @@ class BackProjection:
     def _miss_in_all(self, step: Callable[[], None]) -> None:
         """`_miss` in every view; calls `step` half of BANDS times."""
         drawn = self._budget.fitting(lambda _: self._shrunk())
-        mesh = torch.from_numpy(self._triangles.astype(np.int64)).to(self._views.device)
+        triangles = self._triangles.astype(np.int64)
+        mesh = self._budget.fitting(lambda _: torch.from_numpy(triangles).to(self._views.device))
         for part in np.array_split(np.flatnonzero(self._views.present), BANDS // 2):
             for k in part:
                 self._budget.fitting(lambda most, k=int(k): self._miss(k, drawn, mesh, most))
@@ -211,4 +212,5 @@ def back_project(
         for _ in range(BANDS):
             step()
         return
-    BackProjection(budget, texture, ids, uv_map, shrink, *arguments).add(strength, step)
+    begun = budget.fitting(lambda _: BackProjection(budget, texture, ids, uv_map, shrink, *arguments))
+    begun.add(strength, step)

@@ -60,8 +60,9 @@ class TorchPainter:
         detail: float | None = None,
     ) -> Solved | None:
         """See `frame.solve_frame`. Raises WorkError where the device's memory does not hold the plates."""
-        triangles = torch.from_numpy(canvas.triangles.astype(np.int64)).to(self._device)
-        tools = Tools(self._make_views, partial(self._add, triangles), self._ask, partial(TorchComparing, self.budget))
+        mesh = canvas.triangles.astype(np.int64)
+        triangles = self.budget.fitting(lambda _: torch.from_numpy(mesh).to(self._device))
+        tools = Tools(self._make_views, partial(self._add, triangles), self._ask, self._comparing)
         return solve_frame(canvas, vertices, cameras, plates, step, before, detail, tools)
 
     def paint(
@@ -73,13 +74,15 @@ class TorchPainter:
         linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
         span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
         if span >= OVERSAMPLED and uv_map.resolution % 2 == 0:
-            half, corners = _halved(self._ids), uv_map.corners / 2
-            flat = Flat.of(corners, self._device)
-            blend = TorchBlend(canvas, solved, linear, corners, flat, texels)
+            corners = uv_map.corners / 2
+            half, flat = self.budget.fitting(lambda _: (_halved(self._ids), Flat.of(corners, self._device)))
+            blend = self.budget.fitting(lambda _: TorchBlend(canvas, solved, linear, corners, flat, texels))
             texture, coverage = self._blend_map(blend, half, texels, step)
             texture, coverage = self.budget.fitting(lambda most: self._doubled(texture, coverage, half, most))
         else:
-            blend = TorchBlend(canvas, solved, linear, uv_map.corners, self._flat, texels)
+            blend = self.budget.fitting(
+                lambda _: TorchBlend(canvas, solved, linear, uv_map.corners, self._flat, texels)
+            )
             texture, coverage = self._blend_map(blend, self._ids, texels, step)
         del blend
         sources = np.ascontiguousarray(solved.order[:, : solved.choice.sources])
@@ -144,6 +147,9 @@ class TorchPainter:
 
     def _ask(self, *arguments: object) -> tuple[Array, Array, Array]:
         return self.budget.fitting(lambda _: ask(*arguments))
+
+    def _comparing(self, *arguments: object) -> TorchComparing:
+        return self.budget.fitting(lambda _: TorchComparing(self.budget, *arguments))
 
     def _keep(self, uv_map: UvMap) -> None:
         """Have `uv_map` on the device."""
