@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from topo4d_blender.core.texture import bake_take
 from topo4d_blender.core.texture.align import align
 from topo4d_blender.core.texture.colour import solve_colours
 from topo4d_blender.core.texture.fill import fill_empty
-from topo4d_blender.core.texture.frame import Canvas, paint, solve_frame
+from topo4d_blender.core.texture.frame import Canvas, Solved, paint, solve_frame
 from topo4d_blender.core.texture.plan import PREFERENCE, Choice, rank_views
 from topo4d_blender.core.texture.survey import survey
 from topo4d_blender.core.texture.uv import EMPTY
@@ -50,7 +51,7 @@ def seconds(folder: Path, work: Path, resolution: int) -> None:
     print(f"| a frame | {sum(r[1] for r in frame_rows):.1f} | {sum(r[2] for r in frame_rows):.1f} |", flush=True)
     done = subprocess.run(
         [sys.executable, __file__, str(take.folder), str(capture.source.parent), str(resolution)],
-        env={**__import__("os").environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
         capture_output=True,
         text=True,
         check=True,
@@ -82,15 +83,12 @@ def _steps(
     order = np.ascontiguousarray(rank_views(scores, views.present, canvas.triangles)[:, :12])
     with _clock(rows, "alignment"):
         aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
-    from topo4d_blender.core.texture.frame import Solved
-
     choice = Choice.of(aligned.detail, aligned.noise)
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
     solved = Solved(vertices, views, colours, aligned.shifts, choice, choice, scores, order)
     with _clock(rows, f"blending {choice.views} views"):
         texture, coverage = paint(canvas, replace(solved, choice=replace(choice, strength=0.0)))
-    both = [0.0, 0.0]
     began = time.process_time(), time.perf_counter()
     texture, coverage = paint(canvas, replace(solved, choice=replace(choice, strength=max(choice.strength, 1.0))))
     both = time.process_time() - began[0] - rows[-1][1], time.perf_counter() - began[1] - rows[-1][2]

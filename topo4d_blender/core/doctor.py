@@ -59,7 +59,7 @@ def diagnose() -> dict:
         "optional": optional,
     }
     on_cpu = _on_the_processor(packages)
-    found["cuda"] = look_at_cuda() if on_cpu["runs"] else {"runs": False, "why": "the engine does not run.", "step": ""}
+    found["cuda"] = look_at_cuda() if on_cpu["runs"] else {"runs": False, "why": "The engine does not run.", "step": ""}
     found["methods"] = _methods(packages, on_cpu, found["cuda"])
     return {**found, "can": _can(found), "advice": _advice(found, wanted)}
 

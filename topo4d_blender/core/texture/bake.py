@@ -207,6 +207,8 @@ class _Bake:
     def _paint(self, solved: Solved, tile: int | None) -> tuple[Array, Array]:
         """The finished texels of `tile` and their coverage."""
         canvas, texels = self.canvas, format_of(self.request.format).texels
+        if self.request.method == "splat":  # takes the coverage alone: nothing is to be brought back to the blend
+            solved = replace(solved, choice=replace(solved.choice, strength=0.0))
         texture, coverage = self.painter.paint(canvas, solved, texels, self._step)
         if self.request.method == "splat":
             texture = paint_splat(self.take.template, canvas, solved, tile or FIRST, texels, self._step)

@@ -12,7 +12,7 @@ from ..errors import WorkError
 from ..track.torch_solver import SPENT
 
 Result = TypeVar("Result")
-MOST = 2**19  # texels at once, of twelve views each: about 1 GB
+MOST = 2**19  # texels at once, of sixteen views each: about 1 GB
 LEAST = 2**12
 
 
