@@ -8,6 +8,7 @@ import pytest
 from bake_scenes import Board
 
 from topo4d_blender.core.texture.frame import Canvas, bake_frame, solve_frame
+from topo4d_blender.core.texture.painter import open_painter
 from topo4d_blender.core.texture.plan import Choice
 
 
@@ -69,6 +70,18 @@ def test_a_lone_camera_is_not_compared():
     cameras = scenes.rig(1, spread_deg=0)
     solved, *_ = solve(cameras, [scenes.film(c, [BOARD]) for c in cameras])
     assert not solved.shifts.any() and solved.choice.views == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_camera_that_sees_a_strip_narrower_than_a_shrunk_pixel_spoils_nothing(device):
+    if device != "cpu":
+        pytest.importorskip("torch")
+    template, cameras = scenes.template_of([BOARD], cells=4), scenes.rig(3, size=600, spread_deg=10)
+    cameras.append(replace(cameras[0], name="strip", cx=cameras[0].cx - 530))
+    given = [(k, np.rint(scenes.film(c, [BOARD])).clip(0, 255).astype(np.uint8), None) for k, c in enumerate(cameras)]
+    solved = open_painter(device).solve(Canvas.of(template, 64), template.vertices, cameras, given, lambda: None)
+    assert 3 < solved.views.boxes[3, 2] < 10 and solved.views.present[3]  # ten of its pixels are one to compare
+    assert np.abs(solved.shifts).max() < 1
 
 
 @pytest.mark.parametrize(("noise", "views", "power"), [(0.0, 3, 4.0), (0.1, 5, 2.85), (0.5, 9, 1.33), (9.0, 16, 1.0)])

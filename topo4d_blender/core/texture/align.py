@@ -133,12 +133,17 @@ def _px_an_edge(views: Views, vertices: Array, edge: float) -> float:
     return float(np.median(found))
 
 
+def shrunk_sizes(views: Views, shrink: int) -> Array:
+    """Width and height of all crops shrunk: a pixel at least of what has any.  # [K, 2] int64."""
+    return np.maximum(views.boxes[:, 2:] // shrink, views.boxes[:, 2:] > 0)
+
+
 def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array, Array, Array]:
     """Luminance of all crops between `sigma` and `BAND` times it, what is not the mesh left out of the blur.
 
     Returns (flat int16, starts [K], sizes [K, 2] width and height).
     """
-    sizes = np.maximum(views.boxes[:, 2:] // shrink, 0)
+    sizes = shrunk_sizes(views, shrink)
     starts = np.concatenate([[0], np.cumsum(sizes[:, 0] * sizes[:, 1])]).astype(np.int64)
     flat = np.zeros(int(starts[-1]), np.int16)
     for k in np.flatnonzero(views.present):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..track.torch_kernels import blur, sum_segments
-from .align import BAND, CELLS, MOST_SAMPLES, SCALE
+from .align import BAND, CELLS, MOST_SAMPLES, SCALE, shrunk_sizes
 from .torch_budget import Budget
 from .torch_kernels import Cameras, cubic, cubic_slope, sees, shrink
 from .torch_views import TorchViews
@@ -46,7 +46,7 @@ class TorchComparing:
         self._count, self._triangles = len(vertices), torch.from_numpy(triangles.astype(np.int64)).to(device)
         self._order = torch.from_numpy(order.astype(np.int64)).to(device)
         self._shape = order.shape
-        self._sizes = np.maximum(views.boxes[:, 2:] // factor, 0)
+        self._sizes = shrunk_sizes(views, factor)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes[:, 0] * self._sizes[:, 1])]).astype(np.int64)
         self._bands = torch.zeros(int(self._starts[-1]), dtype=torch.int16, device=device)
         sizes, starts = torch.from_numpy(self._sizes), torch.from_numpy(self._starts[:-1].copy())
