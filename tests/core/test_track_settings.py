@@ -21,7 +21,10 @@ def test_blurs_halve_from_a_share_of_the_head_to_the_finest(pixel):
     coarsest = surface[0].blur * pixel / 90.0
     assert 0.75 * SETTINGS.coarsest_blur <= coarsest < 1.5 * SETTINGS.coarsest_blur or len(surface) == 1
     assert rigid.blur * pixel / 90.0 >= SETTINGS.rigid_blur - 1e-9 and rigid.blur >= surface[0].blur
-    assert all(stage.iterations == SETTINGS.iterations for stage in (rigid, *surface))
+    finest = [SETTINGS.refine_iterations] * (SETTINGS.after_flow - 1) + [SETTINGS.finest_iterations]
+    count = min(len(surface), SETTINGS.after_flow)
+    assert [stage.iterations for stage in surface[-count:]] == finest[-count:]
+    assert all(stage.iterations == SETTINGS.iterations for stage in (rigid, *surface[:-count]))
 
 
 def test_sharper_plates_have_more_stages():

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from ..errors import RequestError
 
 Settings = TypeVar("Settings")
-ABOVE_ZERO = ("finest_blur", "iterations", "after_flow", "working_pixels")  # nothing could be solved without
+ABOVE_ZERO = (
+    "finest_blur",
+    "iterations",
+    "refine_iterations",
+    "finest_iterations",
+    "after_flow",
+    "working_pixels",
+)  # nothing could be solved without
 
 
 @dataclass(frozen=True)
@@ -19,11 +26,13 @@ class TrackSettings:
     finest_blur: float = 0.7  # pixels of a plate at working size: sigma of the sharpest stage
     coarsest_blur: float = 0.045  # of the head's radius: sigma of the surface's first stage
     rigid_blur: float = 0.09  # of the head's radius: sigma of the stage that moves the whole head
-    iterations: int = 3  # Gauss-Newton steps a stage
+    iterations: int = 3  # Gauss-Newton steps a stage that optical flow replaces
+    refine_iterations: int = 2  # of a stage that follows it
+    finest_iterations: int = 6  # of the sharpest stage, where lips and lids creep the last pixel
     after_flow: int = 3  # stages, the finest ones, that follow a start by optical flow
-    stiffness: float = 1.9e7  # of bending, against the plates: see `solver.FrameSolver.bending`
+    stiffness: float = 2.8e7  # of bending, against the plates: see `solver.FrameSolver.bending`
     softest: float = 4e3  # bending's limits, relative to the plates, where the blur is as wide as an edge is long
-    stiffest: float = 2e5
+    stiffest: float = 6e4
     rest: float = 0.05  # bending against the template, relative to bending against the previous frame
     prediction: float = 0.5  # share of the last frame's motion that the next frame begins with
     working_pixels: int = 400_000  # plates larger than this are tracked at a reduced size
@@ -80,4 +89,7 @@ def plan_stages(settings: TrackSettings, pixel: float, edge: float, radius: floa
         blurs.append(2 * blurs[-1])
     rigid = max(settings.rigid_blur * radius / pixel, blurs[-1])
     surface = [Stage(blur, bend(blur), settings.iterations) for blur in reversed(blurs)]
+    for n in range(1, min(settings.after_flow, len(surface)) + 1):
+        steps = settings.finest_iterations if n == 1 else settings.refine_iterations
+        surface[-n] = replace(surface[-n], iterations=steps)
     return (Stage(rigid, (0.0, 0.0), settings.iterations, rigid=True), *surface)
