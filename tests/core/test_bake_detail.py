@@ -119,6 +119,20 @@ def test_what_is_continued_is_the_mean_of_what_it_touches():
     assert known.sum() == 2 and (texture[0] == 0).all()
 
 
+def test_a_head_that_comes_nearer_is_drawn_as_finely_as_before():
+    template, cameras = scenes.template_of([WALL]), scenes.rig(3)
+    nearer = [replace(c, fx=1.25 * c.fx, fy=1.25 * c.fy) for c in cameras]
+    canvas = Canvas.of(template, 128)
+
+    def solve(views, before=None):
+        plates = [(k, np.rint(scenes.film(c, [WALL])).astype(np.uint8), None) for k, c in enumerate(views)]
+        return solve_frame(canvas, template.vertices, views, plates, lambda: None, before)
+
+    first, alone = solve(cameras), solve(nearer)
+    assert alone.measured.span == pytest.approx(first.measured.span / 1.25, rel=0.02)
+    assert solve(nearer, (first.colours, first.measured)).measured.span == first.measured.span
+
+
 def test_more_detail_is_fewer_views_and_more_grain():
     views = [Choice.asked(d).views for d in (0.0, 0.5, 1.0)]
     assert views == [16, 4, 1]

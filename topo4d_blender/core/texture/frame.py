@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -126,7 +126,12 @@ def solve_frame(
     compared = np.ascontiguousarray(order[:, :_COMPARED])
     arguments = views, vertices, canvas.surface, scores, compared, colours.gains, canvas.ignored, edge
     aligned = align(*arguments, tools.comparing)
-    measured = before[1] if before else Choice.of(aligned.detail, aligned.noise)
+    if before:
+        measured = before[1]  # its span too: a head that comes nearer must not change how sharp its maps are
+    else:
+        linear = linear_values(vertices, views, scores, colours, aligned.shifts)
+        texels = texels_a_pixel(order, linear, canvas.triangles, canvas.uv_map.corners)
+        measured = replace(Choice.of(aligned.detail, aligned.noise), span=texels / canvas.uv_map.resolution)
     choice = measured if detail is None else Choice.asked(detail)
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
@@ -143,7 +148,7 @@ def paint(
     """
     views, mesh, uv_map = solved.views, canvas.triangles, canvas.uv_map
     linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
-    span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
+    span = solved.measured.span * uv_map.resolution
     finer = span >= OVERSAMPLED and uv_map.resolution % 2 == 0
     texture, coverage = _blend(canvas, solved, linear, uv_map.halved() if finer else uv_map, texels, step)
     if finer:

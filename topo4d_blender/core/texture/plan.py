@@ -27,6 +27,7 @@ class Choice:
     power: float  # of the cosine times resolution of a view
     strength: float = 0.0  # of what is added by back-projection (backproject.py)
     sources: int = 8  # views that it takes it from
+    span: float = 0.0  # of the whole map's side along a pixel of the best plates: see texels_a_pixel
 
     @classmethod
     def of(cls, detail: float, noise: float) -> Choice:

@@ -68,6 +68,7 @@ def write_reference(folder: Path, reference: Reference) -> None:
         "views": np.int64(reference.choice.views),
         "power": np.float64(reference.choice.power),
         "strength": np.float64(reference.choice.strength),
+        "span": np.float64(reference.choice.span),
     }
     atomic_write(folder / NAME, lambda file: np.savez(file, **arrays))
 
@@ -81,7 +82,8 @@ def read_reference(folder: Path) -> Reference | None:
             colours = Colours(a["gains"], _NOT_KEPT, _NOT_KEPT, a["samples"])
             names = tuple(str(name) for name in a["cameras"])
             whole = colours.gains.shape == (len(names), 3) and colours.samples.shape[1:] == (3,)
-            choice = Choice(int(a["views"]), float(a["power"]), float(a["strength"]))
+            numbers = (float(a[name]) for name in ("power", "strength"))
+            choice = Choice(int(a["views"]), *numbers, span=float(a["span"]))
             return Reference(int(a["frame"]), names, str(a["images"]), colours, choice) if whole else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -23,7 +23,7 @@ from ..capture import Camera
 from .blend import linear_values
 from .colour import Colours
 from .frame import BANDS, OVERSAMPLED, Canvas, Plate, Solved, Tools, solve_frame
-from .plan import Choice, texels_a_pixel
+from .plan import Choice
 from .torch_align import TorchComparing
 from .torch_backproject import back_project
 from .torch_blend import Flat, TorchBlend
@@ -72,7 +72,7 @@ class TorchPainter:
         uv_map, mesh, views = canvas.uv_map, canvas.triangles, solved.views
         self.budget.fitting(lambda _: self._keep(uv_map))
         linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
-        span = texels_a_pixel(solved.order, linear, mesh, uv_map.corners)
+        span = solved.measured.span * uv_map.resolution
         if span >= OVERSAMPLED and uv_map.resolution % 2 == 0:
             corners = uv_map.corners / 2
             half, flat = self.budget.fitting(lambda _: (_halved(self._ids), Flat.of(corners, self._device)))
