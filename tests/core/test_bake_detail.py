@@ -156,7 +156,7 @@ def test_maps_of_another_detail_are_not_mixed(tmp_path):
     bake_take(take, capture, 32, (1,), detail=0.0)
     document = json.loads((take.folder / "texture.json").read_text())
     assert document["detail"] == 0.0
-    with pytest.raises(RequestError, match="with detail 0.0, not none"):
+    with pytest.raises(RequestError, match="with detail 0.0, not none; add --overwrite, without --frames, to replace"):
         bake_take(take, capture, 32, (2,), resume=True)
     assert bake_take(take, capture, 32, (1, 2), resume=True, detail=0) == [2]
     with pytest.raises(RequestError, match="choose 0"):

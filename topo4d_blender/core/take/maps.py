@@ -194,8 +194,9 @@ class Maps:
         """Raise RequestError unless all maps there, baked otherwise than `request`, are to be replaced."""
         how = "in a way that is not known" if before is None else _differences(before, request)
         if not overwrite:
+            replace = "--overwrite, without --frames," if others else "--overwrite"
             raise RequestError(
-                f"The maps in {self.folder} were baked {how}; add --overwrite to replace them, or ask for the same.",
+                f"The maps in {self.folder} were baked {how}; add {replace} to replace them, or ask for the same.",
                 hint=_AGAIN,
             )
         if others:
