@@ -12,9 +12,9 @@ def test_a_device_that_agrees_is_used(device):
 
 
 def test_the_sheet_that_is_asked_about_moves():
-    template = torch_check._sheet()
-    cameras = tuple(torch_check._camera(k, *size) for k, size in enumerate(torch_check.SIZES))
-    plates = [[torch_check._plate(k, s, shift) for k, s in enumerate(torch_check.SIZES)] for shift in (0, 1)]
+    template = torch_check.make_sheet()
+    cameras = tuple(torch_check.make_camera(k, *size) for k, size in enumerate(torch_check.SIZES))
+    plates = [[torch_check.make_plate(k, s, shift) for k, s in enumerate(torch_check.SIZES)] for shift in (0, 1)]
     solution = torch_check._solve(template, cameras, plates, "cpu")
     moved = cameras[0].project(solution.vertices)[0] - cameras[0].project(template.vertices)[0]
     assert abs(moved).mean() > 0.3 and solution.seen > 0.8

@@ -26,7 +26,7 @@ Plate = tuple[int, Array | None, Array | None]  # camera index, plate [H, W, 3] 
 BANDS = 32  # rows of a texture are blended in so many steps
 PAINT_STEPS = BANDS + _STEPS_BACK  # so often `paint` calls `step`
 _COMPARED = 12  # views of a triangle that are aligned with each other
-OVERSAMPLED = 1.7  # texels along a pixel: from here on a map is blended at half its size, which the plates fill
+_OVERSAMPLED = 1.7  # texels along a pixel: from here on a map is blended at half its size, which the plates fill
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ def paint(
     """
     views, mesh, uv_map = solved.views, canvas.triangles, canvas.uv_map
     linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
-    span = solved.measured.span * uv_map.resolution
-    finer = span >= OVERSAMPLED and uv_map.resolution % 2 == 0
+    span, finer = fineness(solved, uv_map)
     texture, coverage = _blend(canvas, solved, linear, uv_map.halved() if finer else uv_map, texels, step)
     if finer:
         texture, coverage = _doubled(texture, coverage, uv_map)
@@ -159,6 +158,12 @@ def paint(
         solved.colours.gains, solved.choice.power, step,
     )  # fmt: skip
     return texture, coverage
+
+
+def fineness(solved: Solved, uv_map: UvMap) -> tuple[float, bool]:
+    """How many texels lie along a pixel of the best plates, and whether the map is blended at half its size."""
+    span = solved.measured.span * uv_map.resolution
+    return span, span >= _OVERSAMPLED and uv_map.resolution % 2 == 0
 
 
 def _blend(

@@ -37,12 +37,12 @@ def unlike_on(device: str) -> float:
 
 def _map(painter: Painter) -> tuple[Array, Array]:
     """A sheet's map and its coverage, the map drawn and filled by the painter's own means."""
-    sheet = tracking._sheet()
+    sheet = tracking.make_sheet()
     loops = sheet.loops.reshape(-1, 4)[:, ::-1].ravel()  # the tracker does not ask which side it sees
     uv = (0.05 + 0.45 * (sheet.vertices[loops, :2] + 1)).astype(np.float32)
     template = Template(sheet.vertices, loops, sheet.face_starts, uv)
-    cameras = [tracking._camera(k, *size) for k, size in enumerate(tracking.SIZES)]
-    plates = [np.rint(255 * tracking._plate(k, size, 0)).astype(np.uint8) for k, size in enumerate(tracking.SIZES)]
+    cameras = [tracking.make_camera(k, *size) for k, size in enumerate(tracking.SIZES)]
+    plates = [np.rint(255 * tracking.make_plate(k, size, 0)).astype(np.uint8) for k, size in enumerate(tracking.SIZES)]
     canvas = Canvas.of(template, RESOLUTION, map_uv(template, RESOLUTION, device=painter.device))
     given = [(k, plate, None) for k, plate in enumerate(plates)]
     solved = painter.solve(canvas, template.vertices, cameras, given, lambda: None)

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..capture import Camera
 from .blend import linear_values
 from .colour import Colours
-from .frame import BANDS, OVERSAMPLED, Canvas, Plate, Solved, Tools, solve_frame
+from .frame import BANDS, Canvas, Plate, Solved, Tools, fineness, solve_frame
 from .plan import Choice
 from .torch_align import TorchComparing
 from .torch_backproject import back_project
@@ -72,8 +72,8 @@ class TorchPainter:
         uv_map, mesh, views = canvas.uv_map, canvas.triangles, solved.views
         self.budget.fitting(lambda _: self._keep(uv_map))
         linear = linear_values(solved.vertices, views, solved.scores, solved.colours, solved.shifts)
-        span = solved.measured.span * uv_map.resolution
-        if span >= OVERSAMPLED and uv_map.resolution % 2 == 0:
+        span, finer = fineness(solved, uv_map)
+        if finer:
             corners = uv_map.corners / 2
             half, flat = self.budget.fitting(lambda _: (_halved(self._ids), Flat.of(corners, self._device)))
             blend = self.budget.fitting(lambda _: TorchBlend(canvas, solved, linear, corners, flat, texels))

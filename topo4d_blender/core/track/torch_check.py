@@ -32,8 +32,8 @@ def tracks_on(device: str) -> tuple[bool, str]:
 
 def apart_on(device: str) -> float:
     """How far, in pixels, a vertex of the sheet lies at most from where the processor finds it."""
-    template, cameras = _sheet(), tuple(_camera(k, *size) for k, size in enumerate(SIZES))
-    plates = [[_plate(k, size, shift) for k, size in enumerate(SIZES)] for shift in (0, 1)]
+    template, cameras = make_sheet(), tuple(make_camera(k, *size) for k, size in enumerate(SIZES))
+    plates = [[make_plate(k, size, shift) for k, size in enumerate(SIZES)] for shift in (0, 1)]
     there, here = (_solve(template, cameras, plates, name).vertices for name in (device, "cpu"))
     views = [np.linalg.norm(c.project(there)[0] - c.project(here)[0], axis=1).max() for c in cameras]
     return float(max(views))
@@ -46,7 +46,7 @@ def _solve(template: Template, cameras: tuple[Camera, ...], plates: list[list[Ar
     return solver.solve(now, *[template.vertices] * 3)
 
 
-def _sheet() -> Template:
+def make_sheet() -> Template:
     """A bent sheet of quads over [-1, 1] x [-1, 1]."""
     y, x = np.meshgrid(*[np.linspace(-1, 1, CELLS + 1)] * 2, indexing="ij")
     vertices = np.stack([x.ravel(), y.ravel(), 0.3 * (x**2 + x * y).ravel()], axis=1)
@@ -55,7 +55,7 @@ def _sheet() -> Template:
     return Template(vertices, quads.ravel(), np.arange(0, quads.size + 1, 4, dtype=np.int32))
 
 
-def _camera(k: int, width: int, height: int) -> Camera:
+def make_camera(k: int, width: int, height: int) -> Camera:
     """Four units before the sheet, on an arc."""
     yaw = 0.4 * (k - 1)
     matrix = np.eye(4)
@@ -64,7 +64,7 @@ def _camera(k: int, width: int, height: int) -> Camera:
     return Camera(f"{k}", width, height, 70.0, 70.0, width / 2, height / 2 + 1, matrix)
 
 
-def _plate(k: int, size: tuple[int, int], shift: int) -> Array:
+def make_plate(k: int, size: tuple[int, int], shift: int) -> Array:
     """Soft spots, moved by `shift` pixels."""
     width, height = size
     spots = np.random.default_rng(k).normal(0, 1.2, (height, width, 3)).astype(np.float32)
