@@ -26,7 +26,8 @@ def test_the_nearest_neighbour_is_found_on_a_large_mesh_too():
         length = np.linalg.norm(vertices[i] - vertices[j])
         truth[i], truth[j] = min(truth[i], length), min(truth[j], length)
     some = np.isfinite(truth)
-    assert np.array_equal(nearest_in_ring(vertices, edges)[some], truth[some])
+    # A length's last bit is the processor's: one norm of three numbers and a row of norms are summed by other code.
+    assert np.allclose(nearest_in_ring(vertices, edges)[some], truth[some], rtol=1e-14, atol=0)
 
 
 def test_the_x_axis_is_turned_to_the_normal():
