@@ -114,10 +114,10 @@ def test_compare_agrees_with_its_twin(scene, device):
 @pytest.mark.parametrize("scale", [0.05, 1.0])
 def test_normal_equations_agree_with_their_twin(scene, scale, device):
     stack, level = scene.blurred(), scene.level
-    members = twins.list_pixels(scene.now.ids, scene.stack, len(scene.triangles))
+    members = twins.list_pixels(scene.now.ids, scene.stack[:, 2] > 0, len(scene.triangles))
     slow_hessian, slow_gradient, slow_residual, _ = twins.normal_equations(
-        members, scene.triangles, scene.now.vertex_depth, scene.barycentric, level.rotations, level.intrinsics,
-        level.sizes, level.offsets, stack, scale,
+        members, scene.triangles, scene.now.vertex_depth, twins.compare(*scene.arguments())[0],
+        level.rotations, level.intrinsics, level.sizes, level.offsets, stack, scale,
     )  # fmt: skip
     hessian, gradient, residuals = np.zeros((len(members), 6, 3, 3)), np.zeros((len(members), 3, 3)), {}
     for k in range(3):

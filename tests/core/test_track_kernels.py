@@ -9,7 +9,7 @@ import twins
 from track_scenes import grid, sheet_level
 
 from topo4d_blender.core.track import kernels
-from topo4d_blender.core.track.appearance import project
+from topo4d_blender.core.track.appearance import locate, project
 
 TOLERANCE = 0.25  # world units; the patch hovers 0.7 before the sheet
 
@@ -31,8 +31,7 @@ class Scene:
         self.before, self.now = (project(v, self.triangles, self.level) for v in (rest, moved))
         self.reference, self.plate = self.picture(rng), self.picture(rng)
         self.level.view(self.plate, 1)[:] = np.nan  # a missing plate
-        self.barycentric = np.zeros((self.level.pixels, 3), np.float32)
-        self.stack = np.full((self.level.pixels, 3), 9.0, np.float32)
+        self.stack, self.known = np.full((self.level.pixels, 3), 9.0, np.float32), np.ones(self.level.pixels, bool)
 
     def picture(self, rng: np.random.Generator) -> np.ndarray:
         flat = np.empty(self.level.pixels, np.float32)
@@ -49,7 +48,7 @@ class Scene:
         )  # fmt: skip
 
     def compare(self) -> np.ndarray:
-        kernels.compare(*self.arguments(), self.barycentric, self.stack)
+        kernels.compare(*self.arguments(), self.stack, self.known)
         return self.stack.copy()
 
     def blurred(self) -> np.ndarray:
@@ -62,19 +61,20 @@ class Scene:
 
     def members(self) -> tuple[np.ndarray, np.ndarray]:
         starts, members = np.zeros(len(self.triangles) + 1, np.int32), np.empty(self.level.pixels, np.int32)
-        kernels.list_pixels(self.now.ids, self.compare(), starts, members)
+        kernels.list_pixels(self.now.ids, starts, members)
         return starts, members
 
     def normal_equations(self, stack: np.ndarray, scale: float) -> tuple[np.ndarray, ...]:
-        """hessian, gradient, residual, slope."""
+        """hessian, gradient, and of every member residual and slope; which triangles were seen."""
         starts, members = self.members()
         count, level = len(self.triangles), self.level
-        out = np.full((count, 6, 6), 7.0), np.full((count, 3, 3), 7.0), *np.full((2, level.pixels), 7, np.float32)
+        out = np.full((count, 6, 6), 7.0), np.full((count, 3, 3), 7.0), *np.full((2, starts[-1]), 7, np.float32)
+        seen = np.zeros(count, bool)
         kernels.normal_equations(
-            starts, members, level.camera_of, self.triangles, self.now.vertex_depth, self.barycentric, level.rotations,
-            level.intrinsics, level.sizes, level.offsets, stack, scale, *out,
+            starts, members, level.camera_of, self.triangles, self.now.pixels, self.now.vertex_depth, level.rotations,
+            level.intrinsics, level.sizes, level.offsets, stack, self.known, scale, *out, seen,
         )  # fmt: skip
-        return out
+        return *out, seen
 
 
 @pytest.fixture(params=range(3))
@@ -83,13 +83,23 @@ def scene(request) -> Scene:
 
 
 def test_compare_agrees_with_its_twin(scene):
-    barycentric, stack, doubt = twins.compare(*scene.arguments())
+    _, stack, doubt = twins.compare(*scene.arguments())
     scene.compare()
     clear = doubt > 1e-3
     assert clear.mean() > 0.95
     np.testing.assert_allclose(scene.stack[clear], stack[clear], atol=2e-4)
-    looked = (scene.now.ids >= 0) & (scene.looks[scene.now.ids] > 0)
-    np.testing.assert_allclose(scene.barycentric[looked], barycentric[looked], atol=1e-4)
+    assert (scene.known == (scene.stack[:, 2] > 0)).all()
+
+
+def test_locate_is_the_pinhole_camera():
+    scene, vertices = Scene(0), np.random.default_rng(5).normal(0, 0.4, (50, 3))
+    points, pixels, depth = locate(vertices, scene.level)
+    for k, (fx, fy, cx, cy) in enumerate(scene.level.intrinsics):
+        expected = vertices @ scene.level.rotations[k].T + scene.level.translations[k]
+        np.testing.assert_allclose(points[k], expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(depth[k], expected[:, 2], rtol=1e-6)
+        picture = expected[:, :2] / expected[:, 2:] * [fx, fy] + [cx, cy]
+        np.testing.assert_allclose(pixels[k], picture, rtol=1e-5, atol=1e-4)
 
 
 def test_the_scene_has_every_case(scene):
@@ -112,26 +122,32 @@ def test_a_missing_reference_plate_is_compared_nowhere(scene):
 
 def test_list_pixels_agrees_with_its_twin(scene):
     starts, members = scene.members()
-    slow = twins.list_pixels(scene.now.ids, scene.stack, len(scene.triangles))
+    slow = twins.list_pixels(scene.now.ids, scene.now.ids >= 0, len(scene.triangles))
     assert [members[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)] == slow
-    assert starts[-1] == (scene.stack[:, 2] > 0).sum() > 100
+    assert starts[-1] == (scene.now.ids >= 0).sum() > 100
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0])
 def test_normal_equations_agree_with_their_twin(scene, scale):
     stack, level = scene.blurred(), scene.level
-    hessian, gradient, residual, slope = scene.normal_equations(stack, scale)
-    members = twins.list_pixels(scene.now.ids, scene.stack, len(scene.triangles))
+    hessian, gradient, residual, slope, seen = scene.normal_equations(stack, scale)
+    members = twins.list_pixels(scene.now.ids, scene.stack[:, 2] > 0, len(scene.triangles))
+    barycentric = twins.compare(*scene.arguments())[0]
     slow_hessian, slow_gradient, slow_residual, slow_slope = twins.normal_equations(
-        members, scene.triangles, scene.now.vertex_depth, scene.barycentric, level.rotations, level.intrinsics,
+        members, scene.triangles, scene.now.vertex_depth, barycentric, level.rotations, level.intrinsics,
         level.sizes, level.offsets, stack, scale,
     )  # fmt: skip
     np.testing.assert_allclose(twins.symmetric(hessian), slow_hessian, atol=1e-5 * np.abs(slow_hessian).max())
     np.testing.assert_allclose(gradient, slow_gradient, atol=1e-5 * np.abs(slow_gradient).max())
-    pixels = list(slow_residual)
-    np.testing.assert_allclose(residual[pixels], list(slow_residual.values()), rtol=1e-4, atol=1e-6)
-    assert len(slow_slope) > len(pixels) / 2
-    np.testing.assert_allclose(slope[list(slow_slope)], list(slow_slope.values()), rtol=1e-4, atol=1e-6)
+    assert seen.tolist() == [bool(pixels) for pixels in members]
+    starts, drawn = scene.members()
+    drawn = drawn[: starts[-1]].tolist()
+    expected = [slow_residual.get(p, np.nan) for p in drawn]
+    np.testing.assert_allclose(residual, expected, rtol=1e-4, atol=1e-6)
+    assert len(slow_slope) > len(slow_residual) / 2
+    steep = np.isfinite(residual)
+    expected = np.array([slow_slope.get(p, np.nan) for p in drawn])
+    np.testing.assert_allclose(slope[steep], expected[steep], rtol=1e-4, atol=1e-6)
 
 
 def test_gather_agrees_with_its_twin():
@@ -174,8 +190,7 @@ class Plane(Scene):
         self.looks = np.ones(len(self.triangles), np.float32)
         self.before = project(self.vertices, self.triangles, self.level)
         self.reference, self.plate = plane_picture(self.level, np.zeros(3)), plane_picture(self.level, shift)
-        self.barycentric = np.zeros((self.level.pixels, 3), np.float32)
-        self.stack = np.zeros((self.level.pixels, 3), np.float32)
+        self.stack, self.known = np.zeros((self.level.pixels, 3), np.float32), np.zeros(self.level.pixels, bool)
         self.scale = scale
 
     def linearise(self, vertices: np.ndarray, drawn: bool = False) -> tuple[float, np.ndarray, np.ndarray]:
@@ -188,8 +203,8 @@ class Plane(Scene):
         stack = self.compare()
         if drawn:
             stack[:, 1] -= stack[:, 0] / 2
-        hessian, corner, residual, _ = self.normal_equations(stack, self.scale)
-        square = residual[np.isfinite(residual) & (stack[:, 2] > 0)].astype(float) ** 2
+        hessian, corner, residual, *_ = self.normal_equations(stack, self.scale)
+        square = residual[np.isfinite(residual)].astype(float) ** 2
         gradient = np.zeros(vertices.shape)
         np.add.at(gradient, self.triangles, corner)
         rho = self.scale**2 * square / (self.scale**2 + square)

@@ -14,7 +14,7 @@ from topo4d_blender.core.capture import open_capture
 from topo4d_blender.core.errors import Cancelled, RequestError
 from topo4d_blender.core.raster import rasterise
 from topo4d_blender.core.take import Take, TakeRequest
-from topo4d_blender.core.track import appearance, track_take
+from topo4d_blender.core.track import appearance, kernels, track_take
 from topo4d_blender.core.track.rigid import rigid_step
 from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver, Solution
@@ -94,15 +94,16 @@ def before(film: Film, frame: int, side: str, bright: float, smooth: bool = True
 @pytest.fixture
 def without_mask(monkeypatch):
     """Plates are compared also where nothing is known: what a tracker does that blurs whole pictures."""
-    masked = appearance.compare
+    masked = kernels.compare
 
     def compare(*arguments) -> None:
         masked(*arguments)
-        plate, reference, stack = arguments[9], arguments[10], arguments[-1]
+        plate, reference, stack, known = arguments[9], arguments[10], arguments[-2], arguments[-1]
         out = stack[:, 2] == 0
         stack[out] = np.stack([plate - reference, (plate + reference) / 2, np.ones_like(plate)], axis=1)[out]
+        known[:] = True
 
-    monkeypatch.setattr(appearance, "compare", compare)
+    monkeypatch.setattr(kernels, "compare", compare)
 
 
 def rigid_pull_px(film: Film, side: str) -> dict[bool, float]:

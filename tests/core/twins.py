@@ -74,11 +74,11 @@ def catmull_rom(f: float, values: Array) -> Array:
     return (2 * f3 - 3 * f2 + 1) * b + (f3 - 2 * f2 + f) * before + (3 * f2 - 2 * f3) * c + (f3 - f2) * after
 
 
-def list_pixels(ids, stack, triangle_count: int) -> list[list[int]]:
-    """The compared pixels of each triangle."""
+def list_pixels(ids, wanted, triangle_count: int) -> list[list[int]]:
+    """The pixels of each triangle, of those `wanted` [P] bool."""
     pixels = [[] for _ in range(triangle_count)]
     for p, t in enumerate(ids):
-        if t >= 0 and stack[p, 2] > 0:
+        if t >= 0 and wanted[p]:
             pixels[t].append(p)
     return pixels
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..machine import cores
 from ..raster import rasterise_views
-from .kernels import compare, list_pixels, normal_equations
+from . import kernels
 from .pyramid import LevelCameras
 from .surface import Surface
 
@@ -48,38 +48,38 @@ class Projection:
 
     camera_space: Array  # [K, V, 3] float32
     pixels: Array  # [K, V, 2] float32
+    vertex_depth: Array  # [K, V] float32
     ids: Array  # [P] int32
     depth: Array  # [P] float32
 
-    @property
-    def vertex_depth(self) -> Array:
-        """Depth of the vertices.  # [K, V] float32."""
-        return np.ascontiguousarray(self.camera_space[..., 2])
 
-
-def locate(vertices: Array, level: LevelCameras) -> tuple[Array, Array]:
-    """`vertices` [V, 3] in every camera's space [K, V, 3] and picture [K, V, 2], float32."""
-    points = np.matmul(vertices, level.rotations.transpose(0, 2, 1)) + level.translations[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = points[..., :2] / points[..., 2:] * level.intrinsics[:, None, :2] + level.intrinsics[:, None, 2:]
-    return points.astype(np.float32), pixels.astype(np.float32)
+def locate(vertices: Array, level: LevelCameras) -> tuple[Array, Array, Array]:
+    """`vertices` [V, 3] in every camera's space [K, V, 3] and picture [K, V, 2], and their depth [K, V]; float32."""
+    count = (len(level.sizes), len(vertices))
+    points, pixels, depth = (
+        np.empty((*count, 3), np.float32),
+        np.empty((*count, 2), np.float32),
+        np.empty(count, np.float32),
+    )
+    kernels.locate(vertices, level.rotations, level.translations, level.intrinsics, points, pixels, depth)
+    return points, pixels, depth
 
 
 def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projection:
     """Rasterise the mesh at `vertices` [V, 3] in every view."""
-    points, pixels = locate(vertices, level)
-    ids, depth = rasterise_views(pixels, np.ascontiguousarray(points[..., 2]), triangles, level.sizes, level.offsets)
-    return Projection(points, pixels, ids, depth)
+    points, pixels, vertex_depth = locate(vertices, level)
+    ids, depth = rasterise_views(pixels, vertex_depth, triangles, level.sizes, level.offsets)
+    return Projection(points, pixels, vertex_depth, ids, depth)
 
 
 @dataclass(frozen=True)
 class Reading:
     """The plates of a frame held against the reference, at one level."""
 
-    pixels: Array  # [N] int32: the pixels that were compared
-    residual: Array  # [P] float32, at `pixels`; NaN where too little was known around
-    slope: Array  # [P] float32, at `pixels`: colour a pixel
-    triangles: Array  # [T] bool: what was seen
+    pixels: Array  # [N] int32: the pixels that show the mesh
+    residual: Array  # [N] float32; NaN where nothing or too little around is known of the reference
+    slope: Array  # [N] float32, where there is a residual: colour a pixel
+    triangles: Array  # [T] bool: what was compared
     hessian: Array  # [T, 6, 6]
     gradient: Array  # [T, 3, 3]
 
@@ -94,15 +94,16 @@ class Memory:
         depth = np.median(self.projection.vertex_depth, axis=1)
         self.tolerance = surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
         count, triangles = level.pixels, len(surface.triangles)
-        self._barycentric = np.zeros((count, 3), np.float32)
-        self._stack = np.empty((count, 3), np.float32)
+        self._stack, self._known = np.empty((count, 3), np.float32), np.empty(count, bool)
         self._residual, self._slope = np.empty(count, np.float32), np.empty(count, np.float32)
         self._starts, self._members = np.zeros(triangles + 1, np.int32), np.empty(count, np.int32)
         self._hessian, self._gradient = np.empty((triangles, 6, 6)), np.empty((triangles, 3, 3))
+        self._seen = np.empty(triangles, bool)
 
     def look(self, vertices: Array) -> None:
         """Find what is seen where, with the mesh at `vertices` [V, 3]; holds for steps of a fraction of a pixel."""
         self._now = project(vertices, self.surface.triangles, self.level)
+        kernels.list_pixels(self._now.ids, self._starts, self._members)
 
     def read(self, vertices: Array, image: Array, scale: float) -> Reading:
         """Hold `image` [P] against the memory drawn at `vertices` [V, 3], and linearise.
@@ -111,23 +112,21 @@ class Memory:
         """
         s, level = self.surface, self.level
         now = self._now
-        points, pixels = locate(vertices, level)
-        depth = np.ascontiguousarray(points[..., 2])
-        compare(
+        _, pixels, depth = locate(vertices, level)
+        kernels.compare(
             pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
-            level.intrinsics, now.ids, image, self.image, self.projection.depth, self.tolerance, self._barycentric,
-            self._stack,
+            level.intrinsics, now.ids, image, self.image, self.projection.depth, self.tolerance, self._stack,
+            self._known,
         )  # fmt: skip
-        list_pixels(now.ids, self._stack, self._starts, self._members)
         self._blur(now.ids)
-        normal_equations(
-            self._starts, self._members, level.camera_of, s.triangles, depth, self._barycentric, level.rotations,
-            level.intrinsics, level.sizes, level.offsets, self._stack, scale, self._hessian, self._gradient,
-            self._residual, self._slope,
+        kernels.normal_equations(
+            self._starts, self._members, level.camera_of, s.triangles, pixels, depth, level.rotations,
+            level.intrinsics, level.sizes, level.offsets, self._stack, self._known, scale, self._hessian,
+            self._gradient, self._residual, self._slope, self._seen,
         )  # fmt: skip
-        members = self._members[: self._starts[-1]]
-        seen = np.diff(self._starts) > 0
-        return Reading(members, self._residual, self._slope, seen, self._hessian, self._gradient)
+        count = self._starts[-1]
+        members, residual, slope = self._members[:count], self._residual[:count], self._slope[:count]
+        return Reading(members, residual, slope, self._seen, self._hessian, self._gradient)
 
     def _blur(self, ids: Array) -> None:
         """Blur the stack in place, each camera inside the rectangle where the mesh is."""

@@ -16,6 +16,39 @@ jit = nb.njit(
 )
 inline = nb.njit(inline="always", fastmath=True, error_model="numpy")
 _BANDS = 8  # bands of rows a camera, to share the work evenly
+_HALF, _ONE = np.float32(0.5), np.float32(1.0)  # single precision throughout the pixels: a double makes doubles of all
+
+
+@jit
+def locate(
+    vertices,  # [V, 3] float64
+    rotations,  # [K, 3, 3] float64
+    translations,  # [K, 3] float64
+    intrinsics,  # [K, 4] float64: fx fy cx cy
+    points,  # out [K, V, 3] float32: in each camera's space
+    pixels,  # out [K, V, 2] float32: in its picture
+    depth,  # out [K, V] float32
+):
+    """The vertices in every camera; no lens distortion."""
+    parts = 8
+    count = vertices.shape[0]
+    for job in nb.prange(rotations.shape[0] * parts):
+        k = job // parts
+        part = job % parts
+        for v in range(part * count // parts, (part + 1) * count // parts):
+            x = translations[k, 0]
+            y = translations[k, 1]
+            z = translations[k, 2]
+            for c in range(3):
+                x += rotations[k, 0, c] * vertices[v, c]
+                y += rotations[k, 1, c] * vertices[v, c]
+                z += rotations[k, 2, c] * vertices[v, c]
+            points[k, v, 0] = x
+            points[k, v, 1] = y
+            points[k, v, 2] = z
+            depth[k, v] = z
+            pixels[k, v, 0] = x / z * intrinsics[k, 0] + intrinsics[k, 2]
+            pixels[k, v, 1] = y / z * intrinsics[k, 1] + intrinsics[k, 3]
 
 
 @jit
@@ -33,8 +66,8 @@ def compare(
     reference,  # [P] float32: the reference frame
     reference_depth,  # [P] float32: its z-buffer
     tolerance,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
-    barycentric,  # out [P, 3] float32, perspective-correct
     stack,  # out [P, 3] float32: mask * (plate - drawn), mask * (plate + drawn) / 2, mask
+    known,  # out [P] bool: where the mask is not 0
 ):
     """Draw what each camera remembers onto the mesh where it now is, and hold it against the plate.
 
@@ -46,70 +79,97 @@ def compare(
         band = job % _BANDS
         height = sizes[k, 0]
         width = sizes[k, 1]
+        fx, fy = np.float32(intrinsics[k, 0]), np.float32(intrinsics[k, 1])
+        cx, cy = np.float32(intrinsics[k, 2]) - _HALF, np.float32(intrinsics[k, 3]) - _HALF
+        far = np.float32(tolerance)
+        last = np.int32(-1)
+        a = b = c_ = np.int32(0)
+        x2 = y2 = ax = ay = bx = by = inv = np.float32(0.0)
         for row in range(band * height // _BANDS, (band + 1) * height // _BANDS):
             for column in range(width):
                 p = offsets[k] + row * width + column
                 stack[p, 0] = stack[p, 1] = stack[p, 2] = 0.0
+                known[p] = False
                 t = ids[p]
                 if t < 0 or looks[t] <= 0:
                     continue
-                a = triangles[t, 0]
-                b = triangles[t, 1]
-                c_ = triangles[t, 2]
-                px = column + np.float32(0.5)
-                py = row + np.float32(0.5)
-                x2 = pixels[k, c_, 0]
-                y2 = pixels[k, c_, 1]
-                ax = pixels[k, a, 0] - x2
-                ay = pixels[k, a, 1] - y2
-                bx = pixels[k, b, 0] - x2
-                by = pixels[k, b, 1] - y2
-                inv = 1.0 / (ax * by - bx * ay)
-                w0 = ((px - x2) * by - (py - y2) * bx) * inv
-                w1 = ((py - y2) * ax - (px - x2) * ay) * inv
-                if not (w0 > -1 and w0 < 2 and w1 > -1 and w1 < 2 and w0 + w1 > -1 and w0 + w1 < 2):
+                if t != last:
+                    last = t
+                    a = triangles[t, 0]
+                    b = triangles[t, 1]
+                    c_ = triangles[t, 2]
+                    x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
+                near, w0, w1, w2 = _barycentric(
+                    column, row, x2, y2, ax, ay, bx, by, inv, depth[k, a], depth[k, b], depth[k, c_]
+                )
+                if not near:
                     continue  # the triangle has moved away since it was seen here
-                w0, w1, w2 = w0 / depth[k, a], w1 / depth[k, b], (1.0 - w0 - w1) / depth[k, c_]
-                inv = 1.0 / (w0 + w1 + w2)
-                w0 *= inv
-                w1 *= inv
-                w2 *= inv
-                barycentric[p, 0] = w0
-                barycentric[p, 1] = w1
-                barycentric[p, 2] = w2
                 z = w0 * remembered[k, a, 2] + w1 * remembered[k, b, 2] + w2 * remembered[k, c_, 2]
                 if not z > 0:
                     continue
                 x = w0 * remembered[k, a, 0] + w1 * remembered[k, b, 0] + w2 * remembered[k, c_, 0]
                 y = w0 * remembered[k, a, 1] + w1 * remembered[k, b, 1] + w2 * remembered[k, c_, 1]
-                u = intrinsics[k, 0] * x / z + intrinsics[k, 2] - 0.5
-                v = intrinsics[k, 1] * y / z + intrinsics[k, 3] - 0.5
+                inverse = _ONE / z
+                u = fx * x * inverse + cx
+                v = fy * y * inverse + cy
                 if not (u >= 1 and v >= 1 and u < width - 2 and v < height - 2):
                     continue
                 iu = int(u)
                 iv = int(v)
                 q = offsets[k] + iv * width + iu
                 if (
-                    abs(reference_depth[q] - z) > tolerance
-                    or abs(reference_depth[q + 1] - z) > tolerance
-                    or abs(reference_depth[q + width] - z) > tolerance
-                    or abs(reference_depth[q + width + 1] - z) > tolerance
+                    abs(reference_depth[q] - z) > far
+                    or abs(reference_depth[q + 1] - z) > far
+                    or abs(reference_depth[q + width] - z) > far
+                    or abs(reference_depth[q + width + 1] - z) > far
                 ):
                     continue
-                drawn = _cubic(reference, q, width, u - iu, v - iv)
+                drawn = _cubic(reference, q, width, u - np.float32(iu), v - np.float32(iv))
                 if not abs(plate[p] + drawn) < 1e30:  # a plate is missing
                     continue
                 stack[p, 0] = looks[t] * (plate[p] - drawn)
-                stack[p, 1] = looks[t] * np.float32(0.5) * (plate[p] + drawn)
+                stack[p, 1] = looks[t] * _HALF * (plate[p] + drawn)
                 stack[p, 2] = looks[t]
+                known[p] = True
+
+
+@inline
+def _corners(places, a, b, c):
+    """What `_barycentric` needs of a triangle with its corners `a`, `b`, `c` at `places` [V, 2] in the picture."""
+    x2 = places[c, 0]
+    y2 = places[c, 1]
+    ax = places[a, 0] - x2
+    ay = places[a, 1] - y2
+    bx = places[b, 0] - x2
+    by = places[b, 1] - y2
+    return x2, y2, ax, ay, bx, by, _ONE / (ax * by - bx * ay)
+
+
+@inline
+def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, depth0, depth1, depth2):
+    """Perspective-correct weights of the corners at a pixel's centre, and whether it is in or near the triangle."""
+    px = np.float32(column) + _HALF - x2
+    py = np.float32(row) + _HALF - y2
+    w0 = (px * by - py * bx) * inv
+    w1 = (py * ax - px * ay) * inv
+    near = w0 > -1 and w0 < 2 and w1 > -1 and w1 < 2 and w0 + w1 > -1 and w0 + w1 < 2
+    w0, w1, w2 = w0 / depth0, w1 / depth1, (_ONE - w0 - w1) / depth2
+    total = _ONE / (w0 + w1 + w2)
+    return near, w0 * total, w1 * total, w2 * total
 
 
 @inline
 def _cubic_weights(f):
     """Catmull-Rom weights of the four neighbours around a fraction `f` in 0..1 (Keys 1981, a = -1/2)."""
-    f2 = f * f
-    f3 = f2 * f
-    return -0.5 * f + f2 - 0.5 * f3, 1.0 - 2.5 * f2 + 1.5 * f3, 0.5 * f + 2.0 * f2 - 1.5 * f3, 0.5 * f3 - 0.5 * f2
+    h2 = _HALF * f * f
+    h3 = h2 * f
+    two, three = np.float32(2.0), np.float32(3.0)
+    return (
+        two * h2 - _HALF * f - h3,
+        _ONE - (two + three) * h2 + three * h3,
+        _HALF * f + (two + two) * h2 - three * h3,
+        h3 - h2,
+    )
 
 
 @inline
@@ -131,19 +191,18 @@ def _cubic(image, q, width, fu, fv):
 @nb.njit(cache=True, nogil=True)
 def list_pixels(
     ids,  # [P] int32
-    stack,  # [P, 3] float32: the last channel is the mask
     starts,  # out [T + 1] int32
     pixels,  # out [P] int32: the pixels of each triangle, ascending
 ):
-    """For each triangle the pixels that compare it (counting sort)."""
+    """For each triangle the pixels that show it (counting sort)."""
     starts[:] = 0
     for p in range(ids.shape[0]):
-        if ids[p] >= 0 and stack[p, 2] > 0:
+        if ids[p] >= 0:
             starts[ids[p] + 1] += 1
     for t in range(starts.shape[0] - 1):
         starts[t + 1] += starts[t]
     for p in range(ids.shape[0]):
-        if ids[p] >= 0 and stack[p, 2] > 0:
+        if ids[p] >= 0:
             pixels[starts[ids[p]]] = p
             starts[ids[p]] += 1
     for t in range(starts.shape[0] - 1, 0, -1):
@@ -157,18 +216,20 @@ def normal_equations(
     members,  # [P] int32: the pixels of each triangle
     camera_of,  # [P] int16
     triangles,  # [T, 3] int32
+    pixels,  # [K, V, 2] float32: as `compare`'s
     depth,  # [K, V] float32
-    barycentric,  # [P, 3] float32
     rotations,  # [K, 3, 3] float64
     intrinsics,  # [K, 4] float64
     sizes,  # [K, 2] int64
     offsets,  # [K] int64
     stack,  # [P, 3] float32: `compare`'s, blurred
+    known,  # [P] bool: `compare`'s
     scale,  # robust scale of a colour difference: beyond it a pixel counts less and less
     hessian,  # out [T, 6, 6] float64: corner pairs 00 11 22 01 12 20 x symmetric 3x3 (xx xy xz yy yz zz)
     gradient,  # out [T, 3, 3] float64: corner x axis
-    residual,  # out [P] float32: size of the difference, only at members
-    slope,  # out [P] float32: length of the image gradient, brightness a pixel, only at members
+    residual,  # out [P] float32: size of each member's difference; NaN where there is none or too little around
+    slope,  # out [P] float32: length of each member's image gradient, brightness a pixel, where there is a residual
+    seen,  # out [T] bool: which triangles have a member that is known
 ):
     """Photometric normal equations J'WJ and J'Wr of sum_p w rho(D_p / M_p), summed by triangle.
 
@@ -176,6 +237,8 @@ def normal_equations(
     surface D is zero however much is blurred. The image slope is that of the mean of plate and drawing (efficient
     second-order minimisation, Benhimane and Malis 2004). rho is Geman-McClure.
     """
+    turn = rotations.astype(np.float32)
+    usual = np.float32(scale * scale)
     for t in nb.prange(triangles.shape[0]):
         for m in range(6):
             for n in range(6):
@@ -183,51 +246,61 @@ def normal_equations(
         for m in range(3):
             for n in range(3):
                 gradient[t, m, n] = 0.0
+        seen[t] = False
+        last = -1
+        a = triangles[t, 0]
+        b = triangles[t, 1]
+        c_ = triangles[t, 2]
+        x2 = y2 = ax = ay = bx = by = inv = z0 = z1 = z2 = fx = fy = cx = cy = np.float32(0.0)
         for j in range(starts[t], starts[t + 1]):
             p = members[j]
+            residual[j] = np.nan
+            if not known[p]:
+                continue
+            seen[t] = True
             k = camera_of[p]
             width = sizes[k, 1]
             row = (p - offsets[k]) // width
             column = (p - offsets[k]) - row * width
-            residual[p] = np.nan
             if column < 1 or row < 1 or column >= width - 1 or row >= sizes[k, 0] - 1:
                 continue
             mask = stack[p, 2]
             left, right, above, below = stack[p - 1, 2], stack[p + 1, 2], stack[p - width, 2], stack[p + width, 2]
-            least = 0.05
+            least = np.float32(0.05)
             if mask < least or left < least or right < least or above < least or below < least:
                 continue
             r = stack[p, 0] / mask
-            gx = 0.5 * (stack[p + 1, 1] / right - stack[p - 1, 1] / left)
-            gy = 0.5 * (stack[p + width, 1] / below - stack[p - width, 1] / above)
-            residual[p] = abs(r)
-            slope[p] = np.sqrt(gx * gx + gy * gy)
-            robust = scale * scale / (scale * scale + r * r)
+            gx = _HALF * (stack[p + 1, 1] / right - stack[p - 1, 1] / left)
+            gy = _HALF * (stack[p + width, 1] / below - stack[p - width, 1] / above)
+            residual[j] = abs(r)
+            slope[j] = np.sqrt(gx * gx + gy * gy)
+            robust = usual / (usual + r * r)
             w = mask * robust * robust
-            b0 = barycentric[p, 0]
-            b1 = barycentric[p, 1]
-            b2 = barycentric[p, 2]
-            z = b0 * depth[k, triangles[t, 0]] + b1 * depth[k, triangles[t, 1]] + b2 * depth[k, triangles[t, 2]]
-            xz = (column + 0.5 - intrinsics[k, 2]) / intrinsics[k, 0]
-            yz = (row + 0.5 - intrinsics[k, 3]) / intrinsics[k, 1]
-            fx = intrinsics[k, 0] / z
-            fy = intrinsics[k, 1] / z
-            # d(brightness) / d(world point), through d(u, v) / d(world point)
-            jx = gx * fx * (rotations[k, 0, 0] - xz * rotations[k, 2, 0])
-            jx += gy * fy * (rotations[k, 1, 0] - yz * rotations[k, 2, 0])
-            jy = gx * fx * (rotations[k, 0, 1] - xz * rotations[k, 2, 1])
-            jy += gy * fy * (rotations[k, 1, 1] - yz * rotations[k, 2, 1])
-            jz = gx * fx * (rotations[k, 0, 2] - xz * rotations[k, 2, 2])
-            jz += gy * fy * (rotations[k, 1, 2] - yz * rotations[k, 2, 2])
-            hxx = w * jx * jx
-            hxy = w * jx * jy
-            hxz = w * jx * jz
-            hyy = w * jy * jy
-            hyz = w * jy * jz
-            hzz = w * jz * jz
-            bx = w * r * jx
-            by = w * r * jy
-            bz = w * r * jz
+            if k != last:
+                last = k
+                x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
+                z0, z1, z2 = depth[k, a], depth[k, b], depth[k, c_]
+                fx, fy = np.float32(intrinsics[k, 0]), np.float32(intrinsics[k, 1])
+                cx, cy = np.float32(intrinsics[k, 2]) - _HALF, np.float32(intrinsics[k, 3]) - _HALF
+            _, b0, b1, b2 = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, z0, z1, z2)
+            # d(brightness) / d(camera space), through d(u, v) / d(camera space), then / d(world)
+            inverse = _ONE / (b0 * z0 + b1 * z1 + b2 * z2)
+            gx *= fx * inverse
+            gy *= fy * inverse
+            gz = -(gx * (np.float32(column) - cx) / fx + gy * (np.float32(row) - cy) / fy)
+            jx = gx * turn[k, 0, 0] + gy * turn[k, 1, 0] + gz * turn[k, 2, 0]
+            jy = gx * turn[k, 0, 1] + gy * turn[k, 1, 1] + gz * turn[k, 2, 1]
+            jz = gx * turn[k, 0, 2] + gy * turn[k, 1, 2] + gz * turn[k, 2, 2]
+            hxx = np.float64(w * jx * jx)
+            hxy = np.float64(w * jx * jy)
+            hxz = np.float64(w * jx * jz)
+            hyy = np.float64(w * jy * jy)
+            hyz = np.float64(w * jy * jz)
+            hzz = np.float64(w * jz * jz)
+            bx_ = np.float64(w * r * jx)
+            by_ = np.float64(w * r * jy)
+            bz_ = np.float64(w * r * jz)
+            b0, b1, b2 = np.float64(b0), np.float64(b1), np.float64(b2)
             for m in range(6):
                 share = b0 * b0
                 if m == 1:
@@ -247,9 +320,14 @@ def normal_equations(
                 hessian[t, m, 4] += share * hyz
                 hessian[t, m, 5] += share * hzz
             for m in range(3):
-                gradient[t, m, 0] += barycentric[p, m] * bx
-                gradient[t, m, 1] += barycentric[p, m] * by
-                gradient[t, m, 2] += barycentric[p, m] * bz
+                share = b0
+                if m == 1:
+                    share = b1
+                elif m == 2:
+                    share = b2
+                gradient[t, m, 0] += share * bx_
+                gradient[t, m, 1] += share * by_
+                gradient[t, m, 2] += share * bz_
 
 
 @jit

@@ -32,6 +32,7 @@ LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an
 # Sigmas at which a difference counts a quarter: so many, because a part of the face that is still misplaced (lips,
 # after a fast jaw) must not pass for an outlier.
 OUTLIER = 6.0
+ENOUGH = 100_000  # pixels tell what is usual among all
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,8 @@ class FrameSolver:
     def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:
         """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
         level = self.levels[-1]
-        r, slope = reading.residual[reading.pixels], reading.slope[reading.pixels]
-        camera = level.camera_of[reading.pixels]
-        good = np.isfinite(r)
-        r, slope, camera = r[good], slope[good], camera[good]
+        good = np.flatnonzero(np.isfinite(reading.residual))
+        r, slope, camera = reading.residual[good], reading.slope[good], level.camera_of[reading.pixels[good]]
         w = (scale**2 / (scale**2 + r**2)) ** 2
         count = len(level.sizes)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,7 +164,7 @@ class FrameSolver:
 
 def noise(reading: Reading) -> float:
     """Standard deviation of the residuals, by their median absolute value."""
-    r = reading.residual[reading.pixels]
+    r = reading.residual[:: max(1, len(reading.residual) // ENOUGH)]
     r = r[np.isfinite(r)]
     return 1.4826 * float(np.median(r)) if len(r) else 0.0
 

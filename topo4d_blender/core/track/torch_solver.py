@@ -214,7 +214,7 @@ class TorchSolver:
         here = self._tensor(vertices)
         self._memory = []
         for level, views, pictures in zip(self.levels, self.views, images.levels, strict=True):
-            depth = np.median(locate(vertices, level)[0][..., 2], axis=1)
+            depth = np.median(locate(vertices, level)[2], axis=1)
             tolerance = self.surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
             parts = []
             for group, (cameras, picture) in enumerate(zip(views, pictures, strict=True)):
