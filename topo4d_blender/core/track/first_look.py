@@ -13,6 +13,7 @@ from .placement import Fit, in_words
 from .walker import Walker
 
 Array = np.ndarray
+NOT_IN_VIEW = "not_in_view.png"
 
 
 class FirstLook:
@@ -35,7 +36,7 @@ class FirstLook:
         if frame == self._reference:
             return
         capture = self._walker.capture
-        why = out_of_view(vertices, capture.cameras)
+        why = out_of_view(vertices, capture.cameras, capture.unit_mm)
         self._reference = frame
         if why:
             self._refuse(frame, vertices, what, why)
@@ -43,6 +44,8 @@ class FirstLook:
         share, fit = self._walker.remember(frame, vertices, measure)
         if share == 0:
             self._refuse(frame, vertices, what, "")
+        if (refused := self._folder / NOT_IN_VIEW).exists():  # by an earlier run, of another mesh
+            refused.unlink()
         if measure:
             self._measured.add(frame)
             self._warn(frame, vertices, what, fit)
@@ -51,7 +54,7 @@ class FirstLook:
         from ..report.staging import draw_staging  # a picture only when it is needed
 
         capture = self._walker.capture
-        picture = draw_staging(self._folder / "not_in_view.png", vertices, capture.cameras)
+        picture = draw_staging(self._folder / NOT_IN_VIEW, vertices, capture.cameras)
         raise RequestError(
             f"No camera of {capture.source} sees {what} in frame {frame}{why}: it must lie where "
             f"the head was filmed, in the capture's own space and unit. {picture} shows where both are."
