@@ -20,6 +20,7 @@ Array = np.ndarray
 GAIN_STEP = 4  # one vertex in so many tells a camera's gain
 REACH = 3  # rings of neighbours over which light is told from misplacement, and a vertex is judged
 PLAIN = 1.0  # of the usual slope: where the skin is plainer than that, colours say little about places
+AGREED = 1 / 3  # quantile over the cameras: two thirds of them must find a vertex out of place
 BLANK = 0.1  # a plate with less than this share of its reference's contrast shows nothing
 THUMBNAIL = 32  # pixels: the longer side at which contrast is measured, without the noise of sensors
 
@@ -53,21 +54,25 @@ class Witness:
         ]
 
     def miss(self, vertices: Array, plates: list[Array | None]) -> Array:
-        """By how many pixels (at working size) each vertex may have missed its place.  # [V]; NaN where unseen."""
+        """By how many pixels (at working size) each vertex may have missed its place.  # [V]; NaN where unseen.
+
+        Each camera says so by itself and a low quantile holds: a surface that missed its place differs in all cameras
+        that see it, a highlight or a shadow that moved over it in some.
+        """
         now, then = self.views.see(vertices, self.views.pictures(plates)), self._reference
         both = (now.visible & then.visible).astype(np.float32)
         difference = self._without_light(_beside_gain(now.colours, then.colours, both), both)
         weight = both * self._look[:, None]
         energy = weight * (difference**2).sum(axis=2)
-        sums = np.stack([energy.sum(axis=1), (weight * then.slopes).sum(axis=1), weight.sum(axis=1)], axis=1)
+        sums = np.concatenate([energy, weight * then.slopes, weight], axis=1)
         for _ in range(REACH):
             sums = self._ring @ sums
+        error, slope, known = np.split(sums[weight.any(axis=1)], 3, axis=1)  # [S, K]
         out = np.full(len(vertices), np.nan)
-        seen = weight.any(axis=1)
-        if seen.any():
-            error, slope, views = sums[seen].T
-            plain = PLAIN * np.median(slope / views)  # a plain patch shows no motion, whatever its colours do
-            out[seen] = self.pixel * np.sqrt(error / (slope + plain * views + 1e-12))
+        if len(error):
+            plain = PLAIN * np.median(slope.sum(axis=1) / known.sum(axis=1))  # a plain patch shows no motion
+            squared = np.where(known > 0, error / (slope + plain * known + 1e-12), np.inf)
+            out[weight.any(axis=1)] = self.pixel * np.sqrt(_quantile(squared, AGREED))
         return out
 
     def _without_light(self, difference: Array, both: Array) -> Array:
@@ -78,6 +83,15 @@ class Witness:
             sums = self._ring @ sums
         mean = sums[:, : 3 * views].reshape(count, views, 3) / np.maximum(sums[:, 3 * views :, None], 1e-6)
         return difference - mean
+
+
+def _quantile(values: Array, share: float) -> Array:
+    """The quantile `share` of the finite values in every row of `values` [N, K].  # [N]."""
+    ordered = np.sort(values, axis=1)
+    place = share * np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)
+    low = np.floor(place).astype(int)
+    rows, high = np.arange(len(values)), np.ceil(place).astype(int)
+    return ordered[rows, low] + (place - low) * (ordered[rows, high] - ordered[rows, low])
 
 
 def ring_mean(edges: Array, count: int) -> sp.csr_matrix:
