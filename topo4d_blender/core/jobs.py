@@ -50,14 +50,15 @@ def track(
     device: str = "auto",
     resume: bool = False,
 ) -> dict:
-    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}.
+    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved, flagged}.
 
     The template fits frame `start` (default: the first that `frames` names) and is followed from there both ways.
     `again` are frames to be solved again from those that stay; `anchors` holds vertices that are given (track/
     anchors.py); `from_take` is a take whose nearest frame is started from. `cameras` are names and patterns
-    (capture/choice.py); default: all.
+    (capture/choice.py); default: all. `flagged` are sentences: which frames of the take are flagged, and why.
     """
     device = choose_device(device, method)
+    from .take.flagged import flagged
     from .track import track_take
     from .track.job import Asked, open_take
     from .track.methods import check_settings
@@ -70,7 +71,7 @@ def track(
             progress.warning(sentence)
         LOG.info("track %s with %s, frames %s", filmed.source, template, again or frames or "all")
         track_take(opened, filmed, progress, device)
-    return {"take": str(opened.folder), "frames": len(opened.solved_frames())}
+    return {"take": str(opened.folder), "frames": len(opened.solved_frames()), "flagged": flagged(opened.metrics())}
 
 
 def bake(
