@@ -26,10 +26,6 @@ BAKE_METHODS = ("inverse", "splat")
 MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
 LOG = logging.getLogger("topo4d")
-_NO_CUDA = (
-    "This machine has no CUDA device that the engine can use; leave --device at auto, or ask `topo4d doctor` what is "
-    "missing."
-)
 
 
 def track(
@@ -150,7 +146,7 @@ def choose_device(device: str, method: str = "gauss-newton") -> str:
         able = found and (package_version("gsplat") if method == "splat" else tracks_on_cuda())
         return "cuda" if able else "cpu"
     if found is None:
-        raise RequestError(_NO_CUDA)
+        raise RequestError(_no_cuda())
     if method == "splat" and not package_version("gsplat"):
         raise RequestError("On a CUDA device the method splat needs the package gsplat; install gsplat==1.5.3.")
     return "cuda"
@@ -168,7 +164,7 @@ def choose_bake_device(device: str, method: str) -> str:
     if device == "auto":
         return "cuda" if found and bakes_on_cuda() else "cpu"
     if found is None:
-        raise RequestError(_NO_CUDA)
+        raise RequestError(_no_cuda())
     return "cuda"
 
 
@@ -188,24 +184,43 @@ def cuda_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def _no_cuda() -> str:
+    """Why `--device cuda` cannot be had, in doctor's words."""
+    from .cuda import ask_torch, why_no_cuda
+
+    why, step = why_no_cuda(ask_nvidia(), ask_torch())
+    return f"This machine has no CUDA device that the engine can use: {why} {step or 'Leave --device at auto or cpu.'}"
+
+
 def tracks_on_cuda() -> bool:
     """Whether the tracker finds on the CUDA device what it finds on the processor."""
-    from .track.torch_check import tracks_on
-
-    able, why = tracks_on("cuda")
-    if not able:
-        LOG.warning("CUDA is not used: %s", why)
-    return able
+    return not why_not_tracked_on_cuda()
 
 
 def bakes_on_cuda() -> bool:
     """Whether the CUDA device bakes the map that the processor bakes."""
+    return not why_not_baked_on_cuda()
+
+
+def why_not_tracked_on_cuda() -> str:
+    """Why the tracker is not to be run on the CUDA device, in a few words; "" if it finds what the processor finds."""
+    from .track.torch_check import tracks_on
+
+    return _noted(*tracks_on("cuda"))
+
+
+def why_not_baked_on_cuda() -> str:
+    """The same for the bake."""
     from .texture.torch_check import bakes_on
 
-    able, why = bakes_on("cuda")
-    if not able:
-        LOG.warning("CUDA is not used: %s", why)
-    return able
+    return _noted(*bakes_on("cuda"))
+
+
+def _noted(able: bool, why: str) -> str:
+    if able:
+        return ""
+    LOG.warning("CUDA is not used: %s", why)
+    return why or "it fails"
 
 
 @contextmanager
