@@ -26,7 +26,7 @@ def out_of_view(vertices: Array, cameras: tuple[Camera, ...], unit_mm: float) ->
     if max(shares) < LEAST_SHARE:
         why = f"at most {100 * max(shares):.0f} % of it lies in any picture"
     elif max(sizes) < LEAST_PIXELS:
-        why = f"it is {max(sizes):.0f} px small"
+        why = f"it spans {max(sizes):.0f} px at most"
     else:
         return ""
     size = size_in_words(vertices, cameras, unit_mm)
