@@ -130,6 +130,21 @@ class TOPO4D_PG_scene(bpy.types.PropertyGroup):
             ("splat", "Gaussians", "The paper's way: a dense Gaussian Mesh is fitted to all plates; minutes a frame"),
         ],
     )
+    bake_choose_detail: BoolProperty(
+        name="Choose Detail",
+        description="Choose between smooth and sharp skin by hand; off, it is chosen by how noisy the plates are",
+    )
+    bake_detail: FloatProperty(
+        name="Detail",
+        description=(
+            "0: smooth skin without grain, blended from many cameras. 1: the sharpest pores, from the best camera "
+            "alone, with the grain of its plate"
+        ),
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     base_texture: StringProperty(
         name="Base Texture",
         description="Picture that shows where no camera sees; with <UDIM> in its name for several tiles",

@@ -15,8 +15,9 @@ import bridge_scenes as scenes  # noqa: E402
 import numpy as np  # noqa: E402
 
 from topo4d_blender.bridge import shape_keys, takes  # noqa: E402
-from topo4d_blender.bridge.flags import WORDS, found  # noqa: E402
+from topo4d_blender.bridge.flags import found  # noqa: E402
 from topo4d_blender.bridge.session import SESSION  # noqa: E402
+from topo4d_blender.core.flags import WORDS  # noqa: E402
 
 LINES = [
     {"frame": 1, "residual_px": 0.2, "flags": []},

@@ -266,6 +266,10 @@ def test_what_is_asked_of_a_bake_is_what_the_engine_knows(artist, tmp_path):
 
     plain = asked()
     assert (plain["format"], plain["method"], plain["base_texture"], plain["frames"]) == ("png", "inverse", None, None)
+    settings.bake_detail = 0.3
+    assert plain["detail"] is None and asked()["detail"] is None, "chosen by the plates' noise, as without --detail"
+    settings.bake_choose_detail = True
+    assert asked()["detail"] == 0.3
     settings.bake_every = 2
     assert asked()["frames"] == "1,3,5"
     settings.bake_frames = "7, 10-20, 30-60:3"
@@ -281,6 +285,7 @@ def test_what_is_asked_of_a_bake_is_what_the_engine_knows(artist, tmp_path):
         setattr(settings, name, known[-1])
     command = asked()
     assert (command["format"], command["method"]) == ("exr", "splat")
+    assert command["detail"] is None, "the engine refuses a detail of splat"
 
 
 def write_capture(folder: Path) -> dict:

@@ -11,9 +11,11 @@ from synthetic import make_capture
 
 from topo4d_blender.core import jobs
 from topo4d_blender.core.errors import RequestError
+from topo4d_blender.core.gpus import Gpu
 from topo4d_blender.core.progress import Progress
 
 ROOT = Path(__file__).parents[2]
+CARD = Gpu("a card", "580.65.06", (8, 9), 24.0)
 SETTINGS = {"first_frame_iterations": 120, "iterations": 40, "position_rate": 5e-4}
 CHOSEN = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
@@ -62,7 +64,7 @@ def test_a_setting_that_cannot_be_is_one_sentence(film, tmp_path, wrong, word):
 
 def test_the_device_is_chosen_by_what_the_machine_has(monkeypatch):
     assert jobs.choose_device("cpu", "splat") == "cpu"
-    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: [CARD])
     for card, gsplat, device in ((None, "1.5.3", "cpu"), ("a card", None, "cpu"), ("a card", "1.5.3", "cuda")):
         monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
         monkeypatch.setattr(jobs, "package_version", lambda name, gsplat=gsplat: gsplat)
@@ -76,7 +78,7 @@ def test_the_device_is_chosen_by_what_the_machine_has(monkeypatch):
 def test_a_card_is_tracked_on_unasked_only_if_it_finds_what_the_processor_finds(monkeypatch):
     monkeypatch.setattr(jobs, "ask_nvidia", list)
     assert jobs.choose_device("auto", "gauss-newton") == "cpu"
-    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: [CARD])
     for card, able, device in ((None, True, "cpu"), ("a card", False, "cpu"), ("a card", True, "cuda")):
         monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
         monkeypatch.setattr(jobs, "tracks_on_cuda", lambda able=able: able)
@@ -89,7 +91,7 @@ def test_a_card_bakes_unasked_only_what_the_processor_bakes(monkeypatch):
     assert jobs.choose_bake_device("auto", "inverse") == "cpu"
     with pytest.raises(RequestError, match="no device 'tpu'"):
         jobs.choose_bake_device("tpu", "inverse")
-    monkeypatch.setattr(jobs, "ask_nvidia", lambda: ["a card"])
+    monkeypatch.setattr(jobs, "ask_nvidia", lambda: [CARD])
     for card, able, device in ((None, True, "cpu"), ("a card", False, "cpu"), ("a card", True, "cuda")):
         monkeypatch.setattr(jobs, "cuda_name", lambda card=card: card)
         monkeypatch.setattr(jobs, "bakes_on_cuda", lambda able=able: able)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from topo4d_blender.core import cli, cuda, doctor, protocol
+from topo4d_blender.core import cli, cuda, doctor, jobs, protocol
+from topo4d_blender.core.errors import RequestError
 from topo4d_blender.core.gpus import Gpu
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -101,8 +102,8 @@ def test_an_idle_card_is_in_the_advice_and_in_words(monkeypatch):
 def test_what_a_card_does_is_said_with_the_step_that_mends_the_rest(monkeypatch, tracks, bakes, free, said, step):
     there = ABSENT | {"version": "2", "cuda": "13.0", "card": "RTX 4090, 24 GB", "free_gb": free}
     monkeypatch.setattr(cuda, "ask_torch", lambda: there)
-    monkeypatch.setattr(cuda, "tracks_on_cuda", lambda: tracks)
-    monkeypatch.setattr(cuda, "bakes_on_cuda", lambda: bakes)
+    monkeypatch.setattr(cuda, "why_not_tracked_on_cuda", lambda: "" if tracks else "it finds vertices 3 px off")
+    monkeypatch.setattr(cuda, "why_not_baked_on_cuda", lambda: "" if bakes else "RuntimeError: no kernel image")
     found = doctor.diagnose()
     assert (
         said in doctor.in_words(found) and step in found["cuda"]["step"] and bool(step) == bool(found["cuda"]["step"])
@@ -110,6 +111,40 @@ def test_what_a_card_does_is_said_with_the_step_that_mends_the_rest(monkeypatch,
     runs = {method["method"]: method["runs"] for method in found["methods"] if method["device"] == "cuda"}
     assert (runs["gauss-newton"], runs["bake inverse"]) == (tracks, bakes)
     assert doctor.works(found)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "RuntimeError: CUDA error: out of memory",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_a_card_whose_memory_is_spent_is_not_a_matter_of_its_driver(monkeypatch, why):
+    there = ABSENT | {"version": "2", "cuda": "13.0", "card": "RTX 4090, 24 GB", "free_gb": 0.1}
+    monkeypatch.setattr(cuda, "ask_torch", lambda: there)
+    monkeypatch.setattr(cuda, "why_not_tracked_on_cuda", lambda: why)
+    monkeypatch.setattr(cuda, "why_not_baked_on_cuda", lambda: why)
+    found = doctor.diagnose()
+    assert "Close other programs" in found["cuda"]["step"] and "0.1 GB" in found["cuda"]["step"]
+    assert "driver" not in found["cuda"]["step"] and "memory was spent" in doctor.in_words(found)
+    monkeypatch.setattr(cuda, "why_not_baked_on_cuda", lambda: "it is 4 % unlike")  # wrong numbers are no memory
+    assert "driver" in doctor.diagnose()["cuda"]["step"]
+
+
+@pytest.mark.parametrize(
+    "job", [lambda: jobs.choose_device("cuda"), lambda: jobs.choose_bake_device("cuda", "inverse")]
+)
+def test_a_refusal_of_cuda_and_doctor_say_the_same(job):
+    if jobs.cuda_name():
+        pytest.skip("this machine has a card that works")
+    found = doctor.diagnose()
+    with pytest.raises(RequestError) as refused:
+        job()
+    assert found["cuda"]["why"] in str(refused.value) and found["cuda"]["step"] in str(refused.value)
+    assert "CUDA: no. " + found["cuda"]["why"] in doctor.in_words(found)
+    assert "Nothing is missing." not in doctor.in_words(found)
 
 
 def test_the_exit_status_says_whether_the_engine_runs(monkeypatch):

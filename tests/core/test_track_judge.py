@@ -116,3 +116,17 @@ def test_plates_that_show_nothing_are_blank(judge, film):
 def test_without_plates_there_is_no_opinion(judge, film):
     verdict = judge.look(film.truth[2], film.truth[1], [None] * len(film.cameras), 1, [])
     assert verdict.miss_px is None and verdict.flags == []
+
+
+def test_what_changes_in_the_eyes_of_one_camera_is_no_loss(judge, film):
+    """A highlight or a shadow that moved over a part of the face in one camera: the others see it as it was."""
+    centre = film.truth[2][int(np.argmax(patch(film, 40)))][None]
+    plates = list(film.frames[2])
+    x, y = film.cameras[1].project(centre)[0][0]
+    rows, columns = np.mgrid[: film.cameras[1].height, : film.cameras[1].width] + 0.5
+    near = np.hypot(columns - x, rows - y) < 26
+    shadows = 0.6 * near * np.sign(np.sin(0.2 * columns))
+    plates[1] = np.clip(plates[1] + shadows[..., None], 0, 1).astype(np.float32)
+    levels = [judge.look(film.truth[1], film.truth[0], film.frames[1], 1, []).miss_px]
+    verdict = judge.look(film.truth[2], film.truth[1], plates, 1, levels)
+    assert "lost_region" not in verdict.flags

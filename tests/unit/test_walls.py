@@ -14,7 +14,13 @@ PACKAGE = ROOT / "topo4d_blender"
 FILES = sorted(PACKAGE.rglob("*.py"))
 BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "addon_utils"}
 IN_BLENDER = ("bridge", "operators", "panels")  # with the files at the top: what Blender's process imports
-SHARED = {"core", "core.protocol", "core.pins", "core.gpus"}  # the standard library alone: both sides import them
+SHARED = {
+    "core",
+    "core.protocol",
+    "core.pins",
+    "core.gpus",
+    "core.flags",
+}  # the standard library alone: both sides import them
 ALLOWED_IN_BLENDER = BLENDER | {"numpy"} | set(sys.stdlib_module_names)
 
 

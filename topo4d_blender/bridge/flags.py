@@ -8,17 +8,9 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from ..core.flags import flags_of, where_of, words_of
 from . import shape_keys
 from .errors import BridgeError
-
-WORDS = {
-    "missing_plates": "No plate from",
-    "dark_plates": "Nothing to be seen on the plate of",
-    "lost_region": "A part of the face wears other colours than its own",
-    "folded_triangles": "The mesh is folded over",
-    "implausible_motion": "Vertices jump, or the head leaps",
-    "lost": "Lost: no other frame was started from this one",
-}
 
 
 @dataclass(frozen=True)
@@ -35,21 +27,19 @@ def found(metrics: Mapping[int, dict]) -> list[Flag]:
     """The flags in `metrics` (`takes.read_metrics`), by frame."""
     flags = []
     for frame in sorted(metrics):
-        names = metrics[frame].get("flags")
-        for name in names if isinstance(names, list) else ():
-            where = _where(metrics[frame], name)
-            text = WORDS.get(name, str(name).replace("_", " "))  # an engine newer than this knows more
+        for name in flags_of(metrics[frame]):
+            where, text = where_of(metrics[frame], name), words_of(name)
             if cameras := where.get("cameras"):
                 text = f"{text} {', '.join(map(str, cameras))}"
             elif count := where.get("count"):
                 text = f"{text} ({count} {'vertex' if count == 1 else 'vertices'})"
-            flags.append(Flag(frame, str(name), text, bool(where.get("vertices"))))
+            flags.append(Flag(frame, name, text, bool(where.get("vertices"))))
     return flags
 
 
 def vertices_of(metrics: Mapping[int, dict], frame: int, name: str) -> list[int]:
     """The vertices that the flag `name` of `frame` names, the worst first; none where it names none."""
-    return [int(vertex) for vertex in _where(metrics.get(frame, {}), name).get("vertices") or ()]
+    return [int(vertex) for vertex in where_of(metrics.get(frame, {}), name).get("vertices") or ()]
 
 
 def select(obj: bpy.types.Object, vertices: list[int], frame: int, layer: bpy.types.ViewLayer) -> None:
@@ -73,9 +63,3 @@ def select(obj: bpy.types.Object, vertices: list[int], frame: int, layer: bpy.ty
     shape_keys.activate(obj, frame)
     bpy.ops.object.mode_set(mode="EDIT")
     bpy.context.scene.tool_settings.mesh_select_mode = (True, False, False)
-
-
-def _where(line: dict, name: str) -> dict:
-    where = line.get("where")
-    found_there = where.get(name) if isinstance(where, dict) else None
-    return found_there if isinstance(found_there, dict) else {}

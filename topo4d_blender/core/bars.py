@@ -41,6 +41,7 @@ class BarProgress(Progress):
             miniters=1,
             dynamic_ncols=watched,
             leave=True,
+            by_frame=self.by_frame,
         )
 
     def advance(self, steps: int = 1) -> None:
@@ -91,8 +92,8 @@ class BarProgress(Progress):
 class _Bar(tqdm):
     """A bar whose time left is that of `Pace`: tqdm's own counts what is done once at the start."""
 
-    def __init__(self, *args: object, **options: object) -> None:
-        self.pace = Pace()  # first: tqdm draws the bar at once
+    def __init__(self, *args: object, by_frame: bool, **options: object) -> None:
+        self.pace = Pace(by_frame)  # first: tqdm draws the bar at once
         super().__init__(*args, **options)
 
     @property

@@ -62,6 +62,13 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def _say_flagged(sentences: list[str]) -> None:
+    if sentences:
+        click.echo("Flagged, to be looked at:")
+    for sentence in sentences:
+        click.echo(f"  {sentence}")
+
+
 def _sentence(error: click.ClickException) -> str:
     """Click's message with the command whose help says more."""
     ctx = getattr(error, "ctx", None)
@@ -125,6 +132,7 @@ def track(chosen: tuple[str, ...], **options: Any) -> None:
     with BarProgress().stopping() as progress:
         summary = track_job(progress, settings=_settings(chosen), **options)
     click.echo(f"{_count(summary['frames'], 'frame')} solved in {summary['take']}")
+    _say_flagged(summary["flagged"])
 
 
 @main.command()
@@ -190,6 +198,7 @@ def demo(out: Path, resolution: int, frames: int) -> None:
     with BarProgress().stopping() as progress:
         summary = run_demo(out, resolution, progress, frames=frames)
     click.echo(f"mean vertex error {summary['mean_mm']:.3f} mm, 95 % below {summary['p95_mm']:.3f} mm")
+    _say_flagged(summary["flagged"])
     click.echo(f"open {summary['report']} and {summary['blend']}")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .gpus import Gpu, ask_nvidia, choose_torch, this_platform
-from .jobs import bakes_on_cuda, tracks_on_cuda
+from .jobs import why_not_baked_on_cuda, why_not_tracked_on_cuda
 from .machine import package_version
 
 LEAST_FREE_GB = 5.0  # maps of 8192 texels from 24 plates of 12 megapixels; reckoned, no card has told
 _AGAIN = "Install the engine with torch for CUDA."
 _DRIVER = "Update the graphics driver and restart the machine."
+_PROGRAMS = "Close other programs that use the graphics card (Blender's rendered viewport, browsers)"
+_MEMORY_SPENT = ("out of memory", "outofmemory", "alloc_failed")  # torch, the driver, cuBLAS
 
 
 def look_at_cuda() -> dict:
@@ -23,15 +25,24 @@ def look_at_cuda() -> dict:
     if not found["runs"]:
         why, step = why_no_cuda(ask_nvidia(), torch)
         return found | {"why": why, "step": step}
-    found |= {"tracks": tracks_on_cuda(), "bakes": bakes_on_cuda()}
-    if not (found["tracks"] and found["bakes"]):
+    whys = [why_not_tracked_on_cuda(), why_not_baked_on_cuda()]
+    found |= {"tracks": not whys[0], "bakes": not whys[1]}
+    failed = [why for why in whys if why]
+    if failed and all(_is_memory(why) for why in failed):
+        step = f"{_PROGRAMS} and run doctor again: {found['free_gb']:.1f} GB of its memory are free."
+        found |= {"why": "The card's memory was spent in a small test.", "step": step}
+    elif failed:
         found |= {"why": "A small test does not come out there as on the processor.", "step": _DRIVER}
     elif found["free_gb"] < LEAST_FREE_GB:
         found["step"] = (
-            f"Close other programs that use the graphics card (Blender's rendered viewport, browsers) before baking: "
-            f"{found['free_gb']:.1f} GB of it are free, and maps of 8192 texels want {LEAST_FREE_GB:.0f}."
+            f"{_PROGRAMS} before baking: {found['free_gb']:.1f} GB of it are free, "
+            f"and maps of 8192 texels want {LEAST_FREE_GB:.0f}."
         )
     return found
+
+
+def _is_memory(why: str) -> bool:
+    return any(words in why.lower() for words in _MEMORY_SPENT)
 
 
 def ask_torch() -> dict:

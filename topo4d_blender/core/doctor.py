@@ -96,7 +96,7 @@ def in_words(found: dict) -> str:
     if found["advice"]:
         lines += ["", "What to do:", *(f"  - {sentence}" for sentence in found["advice"])]
     else:
-        lines += ["", "Nothing is missing."]
+        lines += ["", f"Nothing is missing{'' if found['cuda']['runs'] else ' for work on the processor'}."]
     return "\n".join(lines)
 
 
@@ -121,15 +121,15 @@ def _required(name: str, module: str, pin: str | None) -> dict:
 def _methods(packages: list[dict], on_cpu: dict, cuda: dict) -> list[dict]:
     """{"method", "device", "needed", "runs", "why"} of everything that tracks and bakes; CUDA only where it answers."""
     methods = [{"method": METHODS[0], "device": "cpu", "needed": True, **on_cpu}]
-    on_cuda = [(METHODS[0], cuda["tracks"])] if cuda["runs"] else []
-    methods += [_checked(method, works) for method, works in on_cuda]
+    on_cuda = [(METHODS[0], cuda["tracks"], cuda["why"])] if cuda["runs"] else []
+    methods += [_checked(*one) for one in on_cuda]
     methods.append(_splat(packages, cuda))
     methods.append({"method": f"bake {BAKE_METHODS[0]}", "device": "cpu", "needed": True, **on_cpu})
-    return methods + ([_checked(f"bake {BAKE_METHODS[0]}", cuda["bakes"])] if cuda["runs"] else [])
+    return methods + ([_checked(f"bake {BAKE_METHODS[0]}", cuda["bakes"], cuda["why"])] if cuda["runs"] else [])
 
 
-def _checked(method: str, works: bool) -> dict:
-    why = "" if works else "a small test does not come out as on the processor"
+def _checked(method: str, works: bool, said: str) -> dict:
+    why = "" if works else f"{said[:1].lower()}{said[1:].rstrip('.')}"
     return {"method": method, "device": "cuda", "needed": False, "runs": works, "why": why}
 
 

@@ -26,10 +26,6 @@ BAKE_METHODS = ("inverse", "splat")
 MAP_FORMATS = ("png", "png16", "jpeg", "tiff", "exr")
 DEVICES = ("auto", "cpu", "cuda")
 LOG = logging.getLogger("topo4d")
-_NO_CUDA = (
-    "This machine has no CUDA device that the engine can use; leave --device at auto, or ask `topo4d doctor` what is "
-    "missing."
-)
 
 
 def track(
@@ -50,14 +46,15 @@ def track(
     device: str = "auto",
     resume: bool = False,
 ) -> dict:
-    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved}.
+    """Track `template` through `capture` into the folder `take`; returns {take, frames: how many are solved, flagged}.
 
     The template fits frame `start` (default: the first that `frames` names) and is followed from there both ways.
     `again` are frames to be solved again from those that stay; `anchors` holds vertices that are given (track/
     anchors.py); `from_take` is a take whose nearest frame is started from. `cameras` are names and patterns
-    (capture/choice.py); default: all.
+    (capture/choice.py); default: all. `flagged` are sentences: which frames of the take are flagged, and why.
     """
     device = choose_device(device, method)
+    from .take.flagged import flagged
     from .track import track_take
     from .track.job import Asked, open_take
     from .track.methods import check_settings
@@ -70,7 +67,7 @@ def track(
             progress.warning(sentence)
         LOG.info("track %s with %s, frames %s", filmed.source, template, again or frames or "all")
         track_take(opened, filmed, progress, device)
-    return {"take": str(opened.folder), "frames": len(opened.solved_frames())}
+    return {"take": str(opened.folder), "frames": len(opened.solved_frames()), "flagged": flagged(opened.metrics())}
 
 
 def bake(
@@ -121,8 +118,18 @@ def bake(
         LOG.info("bake at %d as %s from %s on %s, frames %s", resolution, format, source, device, frames or "all")
         options = {"overwrite": overwrite, "format": format, "method": method, "detail": detail}
         options |= {"base_texture": base_texture, "device": device}
-        baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
+        with _steps_are_parts_of_frames(progress):
+            baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
+
+
+@contextmanager
+def _steps_are_parts_of_frames(progress: Progress) -> Iterator[None]:
+    progress.by_frame = True
+    try:
+        yield
+    finally:
+        progress.by_frame = False
 
 
 def choose_device(device: str, method: str = "gauss-newton") -> str:
@@ -139,7 +146,7 @@ def choose_device(device: str, method: str = "gauss-newton") -> str:
         able = found and (package_version("gsplat") if method == "splat" else tracks_on_cuda())
         return "cuda" if able else "cpu"
     if found is None:
-        raise RequestError(_NO_CUDA)
+        raise RequestError(_no_cuda())
     if method == "splat" and not package_version("gsplat"):
         raise RequestError("On a CUDA device the method splat needs the package gsplat; install gsplat==1.5.3.")
     return "cuda"
@@ -157,7 +164,7 @@ def choose_bake_device(device: str, method: str) -> str:
     if device == "auto":
         return "cuda" if found and bakes_on_cuda() else "cpu"
     if found is None:
-        raise RequestError(_NO_CUDA)
+        raise RequestError(_no_cuda())
     return "cuda"
 
 
@@ -177,24 +184,43 @@ def cuda_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def _no_cuda() -> str:
+    """Why `--device cuda` cannot be had, in doctor's words."""
+    from .cuda import ask_torch, why_no_cuda
+
+    why, step = why_no_cuda(ask_nvidia(), ask_torch())
+    return f"This machine has no CUDA device that the engine can use: {why} {step or 'Leave --device at auto or cpu.'}"
+
+
 def tracks_on_cuda() -> bool:
     """Whether the tracker finds on the CUDA device what it finds on the processor."""
-    from .track.torch_check import tracks_on
-
-    able, why = tracks_on("cuda")
-    if not able:
-        LOG.warning("CUDA is not used: %s", why)
-    return able
+    return not why_not_tracked_on_cuda()
 
 
 def bakes_on_cuda() -> bool:
     """Whether the CUDA device bakes the map that the processor bakes."""
+    return not why_not_baked_on_cuda()
+
+
+def why_not_tracked_on_cuda() -> str:
+    """Why the tracker is not to be run on the CUDA device, in a few words; "" if it finds what the processor finds."""
+    from .track.torch_check import tracks_on
+
+    return _noted(*tracks_on("cuda"))
+
+
+def why_not_baked_on_cuda() -> str:
+    """The same for the bake."""
     from .texture.torch_check import bakes_on
 
-    able, why = bakes_on("cuda")
-    if not able:
-        LOG.warning("CUDA is not used: %s", why)
-    return able
+    return _noted(*bakes_on("cuda"))
+
+
+def _noted(able: bool, why: str) -> str:
+    if able:
+        return ""
+    LOG.warning("CUDA is not used: %s", why)
+    return why or "it fails"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ Events, worker to Blender (`event`):
     texture    frame, path, proxy                texture/000123.png is whole on disk; proxy is what a viewport shows
     warning    sentence
     error      code ("request", "failed", "cancelled", "internal"), sentence, hint (may be empty); the job has ended
-    done       job, summary {}; the job has ended
+    done       job, summary {} (take, frames; of a track also flagged: sentences); the job has ended
     heartbeat  at least every 2 s while the worker lives
 """
 

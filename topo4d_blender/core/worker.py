@@ -60,7 +60,7 @@ class WorkerProgress(Progress):
 
     def stage(self, name: str, total: int) -> None:
         """Send `stage`."""
-        self._done, self._total, self._pace = 0, total, Pace(by_frame=True)
+        self._done, self._total, self._pace = 0, total, Pace(self.by_frame)
         self._channel.send("stage", name=name, total=total)
 
     def advance(self, steps: int = 1) -> None:

@@ -47,6 +47,7 @@ class TOPO4D_OT_bake(bpy.types.Operator):
             "images": None,
             "format": settings.bake_format,
             "method": settings.bake_method,
+            "detail": _detail(settings),
             "base_texture": bpy.path.abspath(settings.base_texture) if settings.base_texture else None,
             "device": _device(context, settings.bake_method),
             "resume": not settings.bake_again,
@@ -59,6 +60,12 @@ def _device(context: bpy.types.Context, method: str) -> str:
     """What the preferences say; splat, which bakes on the processor alone, is no reason to refuse."""
     preferences = get_preferences(context)
     return preferences.device if preferences and method == "inverse" else "auto"
+
+
+def _detail(settings: bpy.types.PropertyGroup) -> float | None:
+    """What the artist chose, 0..1; None for what the plates' noise asks, and for splat, which knows no detail."""
+    chosen = settings.bake_choose_detail and settings.bake_method == "inverse"
+    return round(settings.bake_detail, 4) if chosen else None  # not the digits of a 32-bit float
 
 
 def _frames(settings: bpy.types.PropertyGroup, folder: Path) -> str | None:

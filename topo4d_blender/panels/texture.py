@@ -55,6 +55,12 @@ class TOPO4D_PT_texture_options(Tab, bpy.types.Panel):
         settings, column = context.scene.topo4d, settings_of(self.layout)
         column.prop(settings, "bake_format")
         column.prop(settings, "bake_method")
+        row = column.row(heading="Detail")
+        row.active = settings.bake_method == "inverse"  # Gaussians are fitted to all plates as they are
+        row.prop(settings, "bake_choose_detail", text="")
+        amount = row.row()
+        amount.active = settings.bake_choose_detail
+        amount.prop(settings, "bake_detail", text="")
         column.prop(settings, "bake_every")
         column.prop(settings, "base_texture", placeholder="None")
 

@@ -37,8 +37,8 @@ def run_demo(out: Path, resolution: int = 2048, progress: Progress | None = None
     """Make the demo in the folder `out`: capture/, take/, demo.blend, demo.abc, report.html.
 
     `film` are the options of `python -m topo4d_blender.studio film` (film.plan_film), such as frames=24.
-    Returns {"folder", "report", "blend", "alembic", "mean_mm", "p95_mm", "seconds"}. Raises RequestError (no bpy here,
-    `out` holds something else), WorkError, Cancelled.
+    Returns {"folder", "report", "blend", "alembic", "mean_mm", "p95_mm", "flagged", "seconds"}. Raises RequestError
+    (no bpy here, `out` holds something else), WorkError, Cancelled.
     """
     progress = progress or Progress()
     if find_spec("bpy") is None:
@@ -54,7 +54,7 @@ def run_demo(out: Path, resolution: int = 2048, progress: Progress | None = None
         _film(film, capture, progress)
     with clock("track", resumable=True):
         resume = (take / "take.json").exists()
-        jobs.track(progress, capture=capture, template=capture / "start.obj", take=take, resume=resume)
+        tracked = jobs.track(progress, capture=capture, template=capture / "start.obj", take=take, resume=resume)
     with clock("bake", resumable=True):
         _bake(take, resolution, progress)
     with clock("evaluate"):
@@ -71,6 +71,7 @@ def run_demo(out: Path, resolution: int = 2048, progress: Progress | None = None
         "alembic": str(out / "demo.abc"),
         "mean_mm": overall["mean"],
         "p95_mm": overall["p95"],
+        "flagged": tracked["flagged"],
         "seconds": time.monotonic() - began,
     }
 

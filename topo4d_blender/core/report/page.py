@@ -19,6 +19,7 @@ from ..evaluate.truth import Truth, read_truth
 from ..files import atomic_write
 from ..progress import Progress
 from ..take import Take
+from ..take.flagged import flagged
 from . import charts
 from .pictures import Errors, Gallery, colour_bar, spread, textured_frames
 
@@ -62,6 +63,7 @@ def write_report(
         "worst": _worst(errors),
         "full_mm": errors.full if errors else None,
         "bar": colour_bar(),
+        "flagged": flagged(take.metrics()),
         "charts": _charts(take, gallery.frames, scores, errors),
         "scores": _score_rows(scores),
         "shares": _share_rows(scores),

@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 from ..capture import Camera
 from ..template import Template
 from .pose import HeadFit, move_back, vertex_areas, well_seen
-from .witness import Witness, ring_mean, vertex_normals
+from .sight import vertex_normals
+from .witness import Witness, ring_mean
 
 Array = np.ndarray
 NAMED = 8  # so many vertices are named

@@ -13,7 +13,7 @@ from ..capture import Camera
 from ..raster import depth_buffer
 from ..template import Template
 from .rigid import align
-from .witness import vertex_normals
+from .sight import vertex_normals
 
 Array = np.ndarray
 ROUNDS = 60

@@ -14,7 +14,7 @@ from ..take import Take
 from ..take.order import moved_last
 from ..take.passes import Pass
 from .blend import blend
-from .in_view import out_of_view
+from .first_look import FirstLook
 from .judge import Judge
 from .methods import make_solver
 from .plan import Walk, plan_walks, solved_together, touched
@@ -117,7 +117,7 @@ class _Track:
         self._progress, self._head = walker.progress, walker.judge.head
         self.lines = {f: line for f, line in take.metrics().items() if f not in pending}
         self._poses = take.head_pose()
-        self._reference: int | None = None
+        self._first_look = FirstLook(walker, take.folder)
         self._row = {frame: row for row, frame in enumerate(take.request.frames)}
         self._fit_missing_poses()
 
@@ -197,24 +197,13 @@ class _Track:
         self.write(frame, vertices, {**metrics, "between": [left, right]})
 
     def _look(self, frame: int) -> None:
-        """Make a given frame the reference; refuse a mesh that no camera sees there, with a picture that shows it."""
-        if frame == self._reference:
-            return
-        take, capture = self._take, self._walker.capture
-        is_start = frame == take.request.frames[0]
-        vertices = self._walker.template.vertices if is_start else take.anchors.read(frame).astype(np.float64)
-        why = out_of_view(vertices, capture.cameras)
-        self._reference = frame
-        if not why and self._walker.remember(frame, vertices) > 0:
-            return
-        from ..report.staging import draw_staging  # a picture only when it is needed
-
-        picture = draw_staging(take.folder / "not_in_view.png", vertices, capture.cameras)
-        what = "the template" if is_start else f"the anchor {take.anchors.path(frame)}"
-        raise RequestError(
-            f"No camera of {capture.source} sees {what} in frame {frame}{why}: it must lie where "
-            f"the head was filmed, in the capture's own space and unit. {picture} shows where both are."
-        )
+        """Make a given frame the reference; refuse a mesh that no camera sees there, warn of one that does not fit."""
+        take = self._take
+        if frame == take.request.frames[0]:
+            self._first_look(frame, self._walker.template.vertices, "the template")
+        else:
+            vertices = take.anchors.read(frame).astype(np.float64)
+            self._first_look(frame, vertices, f"the anchor {take.anchors.path(frame)}")
 
     def _fit_missing_poses(self) -> None:
         missing = _poses_missing(self._take)

@@ -14,6 +14,7 @@ from ..progress import Progress
 from ..template import Template
 from .judge import Judge, Verdict
 from .methods import Solver
+from .placement import Fit, measure_fit
 from .plan import Walk
 from .reader import PlateReader
 from .solver import Solution
@@ -48,12 +49,17 @@ class Walker:
     progress: Progress
     recent: dict[int, list[Array]] = field(default_factory=dict)  # frame -> its pictures, of the last frame solved
 
-    def remember(self, frame: int, vertices: Array) -> float:
-        """Make `frame`, whose `vertices` [V, 3] are given, the reference; returns the share of triangles seen."""
+    def remember(self, frame: int, vertices: Array, measure: bool = False) -> tuple[float, Fit | None]:
+        """Make `frame`, whose `vertices` [V, 3] are given, the reference; returns the share of triangles seen.
+
+        With `measure` also how well the vertices fit; None if that cannot be told.
+        """
         plates = self.reader.take(frame)
         share = self.solver.remember(vertices, self.solver.pyramid(plates))
-        self.judge.witness.remember(vertices, plates)
-        return share
+        witness = self.judge.witness
+        witness.remember(vertices, plates)
+        fit = measure_fit(witness.views, vertices, self.template.triangles, plates) if measure and share else None
+        return share, fit
 
     def go(self, walk: Walk, store: Store, after: Callable[[int], None] = lambda frame: None) -> None:
         """Solve the frames of `walk` that `store` lacks; `after` is called for each frame once it is there."""
