@@ -159,12 +159,12 @@ def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array
     for k in np.flatnonzero(views.present):
         width, height = int(sizes[k, 0]), int(sizes[k, 1])
         crop = views.crop(k)[: height * shrink, : width * shrink]
-        luma = cv2.transform(crop, (gains[k] * np.array([0.3, 0.6, 0.1], np.float32)).reshape(1, 3)).astype(np.float32)
-        known = (views.codes_of(k)[: height * shrink, : width * shrink] > 0).astype(np.float32)
+        known = 255 * (views.codes_of(k)[: height * shrink, : width * shrink] > 0).view(np.uint8)
         if shrink > 1:
-            luma = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
-            known = (cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
-        luma *= known
+            crop, known = (cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in (crop, known))
+        known = (known > 0.99 * 255).astype(np.float32)
+        mix = gains[k] * np.array([0.3, 0.6, 0.1], np.float32)
+        luma = cv2.transform(crop.astype(np.float32), mix.reshape(1, 3)) * known
         shares = [cv2.GaussianBlur(known, (0, 0), s) for s in (sigma, BAND * sigma)]
         fine, coarse = (
             cv2.GaussianBlur(luma, (0, 0), s) / np.maximum(share, 1e-3)
@@ -196,7 +196,7 @@ def _look(bands, start, width, height, u, v, out):
     out[0], out[1], out[2] = value / np.float32(SCALE), gu / np.float32(SCALE), gv / np.float32(SCALE)
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, cache=True, error_model="numpy")
 def _compare(
     vertices, triangles, ignored, order, scores, shifts, bands, sure, band_starts, sizes, shrink,
     boxes, projections, starts, depth_range, tolerance, codes, robust, spacing,

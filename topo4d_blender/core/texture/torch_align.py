@@ -63,11 +63,11 @@ class TorchComparing:
         factor, device = self._factor, self._views.device
         mix = torch.from_numpy((self._gains[k] * np.array([0.3, 0.6, 0.1], np.float32)).astype(np.float32)).to(device)
         crop = self._views.crop(k)[: height * factor, : width * factor]
-        luma = (crop[..., 0] * mix[0] + crop[..., 1] * mix[1] + crop[..., 2] * mix[2]).round().clamp(0, 255)
         known = (self._views.codes_of(k)[: height * factor, : width * factor] != 0).float()
         if factor > 1:
-            luma = shrink(luma[..., None], (width, height))[..., 0]
+            crop = shrink(crop, (width, height)).round()
             known = (shrink(known[..., None], (width, height))[..., 0] > 0.99).float()
+        luma = crop[..., 0] * mix[0] + crop[..., 1] * mix[1] + crop[..., 2] * mix[2]
         pair = torch.stack([luma * known, known])
         (fine, _), (coarse, share) = (_blurred(pair, s) for s in (sigma, BAND * sigma))
         band = ((fine - coarse) * SCALE).clamp(-32767, 32767).to(torch.int16)
