@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from topo4d_blender.core.capture import Capture, open_capture, read_plate
+from topo4d_blender.core.machine import cores
 from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.take.maps import MapRequest
@@ -44,11 +45,17 @@ def seconds(folder: Path, work: Path, resolution: int) -> None:
     for _ in range(2):  # the first compiles
         rows.clear()
         _steps(take, capture, template, frame, resolution, work, rows)
+    load = os.getloadavg()[0]
+    print(f"\n{cores()} cores; load while this was measured, its own included: {load:.1f}.")
     print(f"\n| step | CPU s at {resolution} | wall s |\n|---|---|---|")
     for name, cpu, wall in rows:
         print(f"| {name} | {cpu:.1f} | {wall:.1f} |")
     frame_rows = rows[1:]  # the UV map is made once
-    print(f"| a frame | {sum(r[1] for r in frame_rows):.1f} | {sum(r[2] for r in frame_rows):.1f} |", flush=True)
+    asked = [row for row in frame_rows if "asked for here: no" not in row[0]]
+    print(
+        f"| a frame, of what is asked for | {sum(r[1] for r in asked):.1f} | {sum(r[2] for r in asked):.1f} |",
+        flush=True,
+    )
     done = subprocess.run(
         [sys.executable, __file__, str(take.folder), str(capture.source.parent), str(resolution)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
@@ -56,7 +63,8 @@ def seconds(folder: Path, work: Path, resolution: int) -> None:
         text=True,
         check=True,
     )
-    print(done.stdout)
+    print(f"\nThe bake of two frames, reading and writing beside the rest; load after it: {os.getloadavg()[0]:.1f}.\n")
+    print(done.stdout, flush=True)
 
 
 def _steps(
