@@ -24,10 +24,11 @@ from topo4d_blender.core.take.maps import MapRequest
 from topo4d_blender.core.template import Template, read_template
 from topo4d_blender.core.texture import bake_take
 from topo4d_blender.core.texture.align import align
+from topo4d_blender.core.texture.blend import linear_values
 from topo4d_blender.core.texture.colour import solve_colours
 from topo4d_blender.core.texture.fill import fill_empty
 from topo4d_blender.core.texture.frame import Canvas, Solved, paint, solve_frame
-from topo4d_blender.core.texture.plan import PREFERENCE, Choice, rank_views
+from topo4d_blender.core.texture.plan import PREFERENCE, Choice, rank_views, texels_a_pixel
 from topo4d_blender.core.texture.survey import survey
 from topo4d_blender.core.texture.uv import EMPTY
 from topo4d_blender.core.texture.views import add_plate, edge_length, frame_views
@@ -91,7 +92,9 @@ def _steps(
     order = np.ascontiguousarray(rank_views(scores, views.present, canvas.triangles)[:, :12])
     with _clock(rows, "alignment"):
         aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
-    choice = Choice.of(aligned.detail, aligned.noise)
+    linear = linear_values(vertices, views, scores, colours, aligned.shifts)
+    texels = texels_a_pixel(order, linear, canvas.triangles, canvas.uv_map.corners)
+    choice = replace(Choice.of(aligned.detail, aligned.noise), span=texels / resolution)  # as solve_frame
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
     solved = Solved(vertices, views, colours, aligned.shifts, choice, choice, scores, order)
