@@ -3,8 +3,8 @@
 DIR holds captures with truth, as ict_dev (capture_hires: one frame of large plates) and ict_plain (truth_texture.png).
 
     held out   a camera is left out of the bake and its plate compared with the mesh drawn with the map
-               pores: the detail above 2 px that the view shares with the plate, squared, over what it shares when each
-               texel shows its best view alone. Sensor noise is no part of it, as it is of a plate's own energy
+               noise-free: what of the view's energy above 2 px goes with the plate's, over the plate's own without its
+               noise (texture_scores.noise_free). A plate's own energy has sensor noise in it
     true map   the map of one frame against the texture that the plates show, both reduced to the plates' resolution
     flicker    how much the texels of a still face change from frame to frame, beside the noise's own
     seconds    what a frame of 24 plates of 3000x4096 takes at 8192, step by step, and the whole bake of two
@@ -29,7 +29,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from texture_cost import flicker, seconds
-from texture_scores import compare, draw, plain_average, scored_pixels
+from texture_scores import compare, draw, noise_free, plain_average, scored_pixels
 
 from topo4d_blender.core.capture import Capture, open_capture, read_plate
 from topo4d_blender.core.take import Take
@@ -82,26 +82,46 @@ def held_out(arguments: argparse.Namespace) -> None:
     index = [camera.name for camera in capture.cameras].index(arguments.held_out)
     camera, plates = capture.cameras[index].undistorted(), read_plates(capture, frame)
     canvas, clock = Canvas.of(template, arguments.resolution), Clock()
-    print("| geometry | way | PSNR | SSIM | energy above 2 px | 1-4 px | pores, beside noise | s |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"\nMaps of {arguments.resolution}, {arguments.held_out} left out.\n")
+    print("| geometry | way | PSNR | SSIM | energy above 2 px | 1-4 px | above 2 px, noise-free |")
+    print("|---|---|---|---|---|---|---|")
+    clean = None
     for name, vertices in geometries.items():
         given = [(k, None if k == index else plate, None) for k, plate in enumerate(plates)]
         cameras = [one.undistorted() for one in capture.cameras]
         with clock("solve"):
             solved = solve_frame(canvas, vertices, cameras, given, lambda: None)
-        pictures, sharpest = {f"plate of {arguments.held_out}": plates[index].astype(np.float32)}, None
-        for way, bake in ways(template, canvas, solved, arguments.splat).items():
+        pictures = {f"plate of {arguments.held_out}": plates[index].astype(np.float32)}
+        for way, bake in ways(template, canvas, solved, arguments.splat and name == "true").items():
             with clock(way):
                 texture = bake()
             drawn, ids = draw(texture, vertices, template, camera)
             mask = scored_pixels(ids, vertices, template.triangles, camera, truth["face_mask"])
             s = compare(drawn, plates[index], mask)
-            sharpest = sharpest or s["common"]
-            s["pores"] = (s["common"] / sharpest) ** 2
-            values = " | ".join(f"{s[key]:.3f}" for key in ("ssim", "high", "band", "pores"))
-            print(f"| {name} | {way} | {s['psnr']:.2f} | {values} | {clock.last:.0f} |", flush=True)
+            if clean is None:  # by the true geometry: a plate lies beside maps of another, which are alike
+                halves = [half_of(canvas, vertices, cameras, given, half) for half in range(2)]
+                views = [draw(one, vertices, template, camera)[0] for one in halves]
+                clean = noise_free(plates[index], *views, mask)
+            s["noise-free"] = (s["common"] / clean) ** 2
+            values = " | ".join(f"{s[key]:.3f}" for key in ("ssim", "high", "band", "noise-free"))
+            print(f"| {name} | {way} | {s['psnr']:.2f} | {values} |", flush=True)
             pictures[way] = drawn
         write_crops(arguments.out / f"crops_{name}.jpg", pictures, mask)
+    share = clean / s["own"]
+    print(
+        f"\nThe plate's own energy above 2 px: {s['own']:.2f}, without its noise {clean:.2f}, a share of {share:.2f}."
+    )
+
+
+def half_of(canvas: Canvas, vertices: Array, cameras: list, given: list, half: int) -> Array:
+    """The map of the best views among every other camera, from the first (`half` 0) or the second on."""
+    some = [(k, plate if k % 2 == half else None, None) for k, plate, _ in given]
+    return best_view(canvas, solve_frame(canvas, vertices, cameras, some, lambda: None))
+
+
+def best_view(canvas: Canvas, solved: Solved) -> Array:
+    """The map of which each texel shows the view alone that sees it best."""
+    return paint(canvas, replace(solved, choice=Choice(1, solved.choice.power)))[0]
 
 
 def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dict[str, Callable[[], Array]]:
@@ -112,9 +132,6 @@ def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dic
         fill_empty(texture, canvas.uv_map.ids == EMPTY)
         return texture
 
-    def one() -> Array:
-        return paint(canvas, replace(solved, choice=Choice(1, solved.choice.power)))[0]
-
     def asked(detail: float) -> Array:
         choice = Choice.asked(detail)
         edge = edge_length(solved.vertices, canvas.edges)
@@ -122,11 +139,12 @@ def ways(template: Template, canvas: Canvas, solved: Solved, splat: bool) -> dic
         order = rank_views(scores, solved.views.present, canvas.triangles)
         return paint(canvas, replace(solved, choice=choice, scores=scores, order=order))[0]
 
-    found = {"best view alone": one, "plain average": lambda: plain_average(canvas, solved)[0], "inverse": inverse}
-    for detail in (0.5, 1.0):
-        found[f"inverse, detail {detail}"] = lambda detail=detail: asked(detail)
+    found = {"best view alone": lambda: best_view(canvas, solved)}
+    found |= {"plain average": lambda: plain_average(canvas, solved)[0], "inverse": inverse}
     if splat:
         found["splat"] = lambda: paint_splat(template, canvas, solved)
+    for detail in (0.5, 1.0):
+        found[f"inverse, detail {detail}"] = lambda detail=detail: asked(detail)
     return found
 
 

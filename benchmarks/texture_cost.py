@@ -17,16 +17,18 @@ import cv2
 import numpy as np
 
 from topo4d_blender.core.capture import Capture, open_capture, read_plate
+from topo4d_blender.core.machine import cores
 from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.take.maps import MapRequest
 from topo4d_blender.core.template import Template, read_template
 from topo4d_blender.core.texture import bake_take
 from topo4d_blender.core.texture.align import align
+from topo4d_blender.core.texture.blend import linear_values
 from topo4d_blender.core.texture.colour import solve_colours
 from topo4d_blender.core.texture.fill import fill_empty
 from topo4d_blender.core.texture.frame import Canvas, Solved, paint, solve_frame
-from topo4d_blender.core.texture.plan import PREFERENCE, Choice, rank_views
+from topo4d_blender.core.texture.plan import PREFERENCE, Choice, rank_views, texels_a_pixel
 from topo4d_blender.core.texture.survey import survey
 from topo4d_blender.core.texture.uv import EMPTY
 from topo4d_blender.core.texture.views import add_plate, edge_length, frame_views
@@ -44,11 +46,17 @@ def seconds(folder: Path, work: Path, resolution: int) -> None:
     for _ in range(2):  # the first compiles
         rows.clear()
         _steps(take, capture, template, frame, resolution, work, rows)
+    load = os.getloadavg()[0]
+    print(f"\n{cores()} cores; load while this was measured, its own included: {load:.1f}.")
     print(f"\n| step | CPU s at {resolution} | wall s |\n|---|---|---|")
     for name, cpu, wall in rows:
         print(f"| {name} | {cpu:.1f} | {wall:.1f} |")
     frame_rows = rows[1:]  # the UV map is made once
-    print(f"| a frame | {sum(r[1] for r in frame_rows):.1f} | {sum(r[2] for r in frame_rows):.1f} |", flush=True)
+    asked = [row for row in frame_rows if "asked for here: no" not in row[0]]
+    print(
+        f"| a frame, of what is asked for | {sum(r[1] for r in asked):.1f} | {sum(r[2] for r in asked):.1f} |",
+        flush=True,
+    )
     done = subprocess.run(
         [sys.executable, __file__, str(take.folder), str(capture.source.parent), str(resolution)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
@@ -56,7 +64,8 @@ def seconds(folder: Path, work: Path, resolution: int) -> None:
         text=True,
         check=True,
     )
-    print(done.stdout)
+    print(f"\nThe bake of two frames, reading and writing beside the rest; load after it: {os.getloadavg()[0]:.1f}.\n")
+    print(done.stdout, flush=True)
 
 
 def _steps(
@@ -83,7 +92,9 @@ def _steps(
     order = np.ascontiguousarray(rank_views(scores, views.present, canvas.triangles)[:, :12])
     with _clock(rows, "alignment"):
         aligned = align(views, vertices, canvas.surface, scores, order, colours.gains, canvas.ignored, edge)
-    choice = Choice.of(aligned.detail, aligned.noise)
+    linear = linear_values(vertices, views, scores, colours, aligned.shifts)
+    texels = texels_a_pixel(order, linear, canvas.triangles, canvas.uv_map.corners)
+    choice = replace(Choice.of(aligned.detail, aligned.noise), span=texels / resolution)  # as solve_frame
     scores = found.scores(choice.power)
     order = rank_views(scores, views.present, canvas.triangles)
     solved = Solved(vertices, views, colours, aligned.shifts, choice, choice, scores, order)

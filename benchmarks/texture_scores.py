@@ -139,13 +139,13 @@ def compare(drawn: Array, plate: Array, mask: Array) -> dict[str, float]:
     """Scores of a re-rendered view where `mask`, its gain (which nobody knows) fitted.
 
     psnr, ssim (Wang et al. 2004, of luminance); `high` and `band`: energy above 2 px and between 1 and 4 px (standard
-    deviations of Gaussians) over the plate's own; `common`: the covariance above 2 px, to which no noise adds.
+    deviations of Gaussians) over the plate's own; `common`: the covariance above 2 px, to which no noise adds; `own`:
+    the plate's energy there.
     """
     plate = plate.astype(np.float32)
-    gain = [np.median(plate[mask][:, c] / np.maximum(drawn[mask][:, c], 1)) for c in range(3)]
-    drawn = drawn * np.array(gain, np.float32)
+    drawn = _balanced(drawn, plate, mask)
     error = ((drawn - plate)[mask] ** 2).mean()
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+    inner = _inner(mask)
     a, b = drawn @ LUMA, plate @ LUMA
     high_a, high_b = high(a)[inner], high(b)[inner]
     band_a, band_b = (cv2.GaussianBlur(x, (0, 0), 1) - cv2.GaussianBlur(x, (0, 0), 4) for x in (a, b))
@@ -155,7 +155,28 @@ def compare(drawn: Array, plate: Array, mask: Array) -> dict[str, float]:
         "high": float((high_a**2).mean() / (high_b**2).mean()),
         "band": float((band_a[inner] ** 2).mean() / (band_b[inner] ** 2).mean()),
         "common": float((high_a * high_b).mean()),
+        "own": float((high_b**2).mean()),
     }
+
+
+def noise_free(plate: Array, one: Array, other: Array, mask: Array) -> float:
+    """Energy above 2 px of `plate` without its noise, from two views drawn from maps of other cameras, none in both.
+
+    With plate = s + n, one = a s + n1, other = b s + n2 and noises that know nothing of each other, the product of
+    plate's covariances with both over theirs is the energy of s. Where a and b fall with frequency it is a little less.
+    """
+    plate, inner = plate.astype(np.float32), _inner(mask)
+    own, first, second = (high(_balanced(p, plate, mask) @ LUMA)[inner] for p in (plate, one, other))
+    return float((own * first).mean() * (own * second).mean() / (first * second).mean())
+
+
+def _balanced(drawn: Array, plate: Array, mask: Array) -> Array:
+    gain = [np.median(plate[mask][:, c] / np.maximum(drawn[mask][:, c], 1)) for c in range(3)]
+    return drawn * np.array(gain, np.float32)
+
+
+def _inner(mask: Array) -> Array:
+    return cv2.erode(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
 
 
 def high(picture: Array) -> Array:

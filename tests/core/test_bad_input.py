@@ -233,6 +233,13 @@ def test_a_take_tracked_on_another_template_is_not_baked(film):
     np.savez(take_of(film) / "template.npz", **{**arrays, "vertices": arrays["vertices"] + 1})
     refused(topo4d("bake", take_of(film), "--resolution", 32), take_of(film) / "template.npz", "not the template")
     assert maps(film) == set()
+    # All of another take but the frames: nothing of them fits.
+    make_capture(film.parent / "other", frames=1, cameras=4, size=(48, 64), vertices=150)
+    assert track(film.parent / "other", "--frames", "1", out=film.parent / "t2").exit_code == 0
+    for name in ("take.json", "template.npz"):
+        shutil.copy(film.parent / "t2" / name, take_of(film) / name)
+    refused(topo4d("bake", take_of(film), "--resolution", 32), "000001.npy", "tracked on another template", "--resume")
+    assert maps(film) == set()
 
 
 def test_the_ways_out_that_the_sentence_names(film, undisturbed):

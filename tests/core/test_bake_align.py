@@ -56,6 +56,27 @@ def test_a_calibration_that_is_off_is_found_and_pores_stay_sharp():
     assert texture[inner].std() > 0.9 * truth[inner].std()
 
 
+def test_what_the_mesh_lacks_moves_nothing():
+    """Teeth between lips: cameras see something else than the surface, each in another place."""
+    cameras = scenes.rig(7)
+    teeth = Board((-0.1, -0.06, 0.1, 0.06), 0.06, (0.0, 0.0, 1.0, 1.0), scenes.smooth)
+    solved, *_ = solve(cameras, [scenes.film(c, [BOARD, teeth]) for c in cameras])
+    lengths = np.linalg.norm(solved.shifts, axis=2)[solved.scores.T > 0]
+    assert np.sqrt((lengths**2).mean()) < 0.038 and lengths.max() < 0.25
+
+
+def test_a_rim_before_other_detail_moves_nothing():
+    """A board before another one: what is left of each picture ends in another place in every camera."""
+    cameras = scenes.rig(7)
+    front = Board((-0.15, -0.15, 0.15, 0.15), 0.3, (0.7, 0.7, 0.95, 0.95), pores)
+    boards = [BOARD, front]
+    template = scenes.template_of(boards)
+    given = [(k, np.rint(scenes.film(c, boards)).clip(0, 255).astype(np.uint8), None) for k, c in enumerate(cameras)]
+    solved = solve_frame(Canvas.of(template, 256), template.vertices, cameras, given, lambda: None)
+    lengths = np.linalg.norm(solved.shifts, axis=2)[solved.scores.T > 0]
+    assert np.sqrt((lengths**2).mean()) < 0.03 and lengths.max() < 0.15
+
+
 def test_noise_moves_nothing_far():
     """Where nothing can be told apart from noise, a plate stays where its calibration puts it."""
     rng = np.random.default_rng(0)

@@ -100,6 +100,7 @@ def bake(
     opened = Take.open(take)
     solved = opened.solved_frames()
     if not solved:
+        opened.refuse_foreign_geometry()
         raise RequestError(f"{opened.folder} holds no solved frame yet; run `topo4d track` first.")
     source = Path(images) if images else Path(opened.request.capture)
     chosen_cameras = opened.request.cameras if cameras is None else cameras

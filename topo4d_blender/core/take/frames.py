@@ -45,17 +45,27 @@ class VertexFolder:
         atomic_write(path, lambda file: np.save(file, vertices, allow_pickle=False))
         return path
 
+    def foreign(self) -> dict[int, int]:
+        """Frames whose file is whole, but of another number of vertices: that of each."""
+        counts = {frame: _vertices_in(path) for frame, path in numbered(self.folder, ".npy")}
+        return {frame: count for frame, count in counts.items() if count not in (0, self._count)}
+
     def _is_whole(self, path: Path) -> bool:
-        """Whether `path` holds all of float32 [V, 3]; reads the header only."""
-        try:
-            with path.open("rb") as file:
-                if np.lib.format.read_magic(file) != (1, 0):
-                    return False
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-                whole = os.fstat(file.fileno()).st_size == file.tell() + 12 * self._count
-        except (OSError, ValueError):
-            return False
-        return whole and shape == (self._count, 3) and dtype == np.float32 and not fortran
+        return _vertices_in(path) == self._count
+
+
+def _vertices_in(path: Path) -> int:
+    """V if `path` holds all of float32 [V, 3], 0 if it does not; reads the header only."""
+    try:
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                return 0
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if len(shape) != 2 or shape[1] != 3 or dtype != np.float32 or fortran:
+                return 0
+            return shape[0] if os.fstat(file.fileno()).st_size == file.tell() + 12 * shape[0] else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def numbered(folder: Path, suffix: str) -> list[tuple[int, Path]]:

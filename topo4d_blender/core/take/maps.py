@@ -121,6 +121,18 @@ class Maps:
         lines, current = self._lines(), set(self.whole())
         return [f for f in frames if f not in current or not self._is_current(f, request, lines.get(f), geometry(f))]
 
+    def tidy(self) -> None:
+        """Take away what is left of maps that were deleted by hand: coverage, proxies, lines. Raises StorageError."""
+        masters = {p.stem for p in _listed(self.folder / "texture") if p.suffix in SUFFIXES.values()}
+        left = [p for name in _FOLDERS[1:] for p in _listed(self.folder / name) if _frame(p) is not None]
+        self._unlink([p for p in left if p.stem not in masters])
+        journal = self.folder / "texture.jsonl"
+        lines = read_lines(journal)
+        kept = [line for line in lines if self._has_masters(line)]
+        if len(kept) < len(lines):
+            text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in kept)
+            atomic_write(journal, lambda file: file.write(text.encode()))
+
     def begin(self, request: MapRequest) -> None:
         """Say in texture.json how maps are baked from now on; those baked otherwise go. Raises StorageError."""
         before = self.request
@@ -160,10 +172,14 @@ class Maps:
         tiles = request.tiles if request and request.tiles else (None,)
         return [self._place("texture", frame, tile, suffix) for tile in tiles]
 
+    def _has_masters(self, line: dict) -> bool:
+        """Whether all masters that a line of texture.jsonl speaks of are there, whole or not."""
+        return all((self.folder / "texture" / name).is_file() for name in line.get("bytes") or {})
+
     def _there(self, request: MapRequest | None) -> list[int]:
-        """Frames of which any master is there, whole or not."""
-        suffix = SUFFIXES[request.format] if request else ".png"
-        return sorted({_frame(p) for p in _listed(self.folder / "texture") if p.suffix == suffix} - {None})
+        """Frames of which any master is there, whole or not; of any format if it is not known how they were baked."""
+        suffixes = (SUFFIXES[request.format],) if request else tuple(SUFFIXES.values())
+        return sorted({_frame(p) for p in _listed(self.folder / "texture") if p.suffix in suffixes} - {None})
 
     def _files(self, frames: set[int]) -> list[Path]:
         return [p for name in _FOLDERS for p in _listed(self.folder / name) if _frame(p) in frames]
@@ -184,9 +200,10 @@ class Maps:
         return True
 
     def _is_current(self, frame: int, request: MapRequest, line: dict | None, geometry: Path) -> bool:
-        """Whether the map of `frame`, known to be whole, shows the geometry as it is and has its proxies beside it."""
-        proxies = all(self.proxy(frame, tile).is_file() for tile in request.tiles or (None,))
-        return proxies and line is not None and line.get("geometry") == checksum(geometry)
+        """Whether the map of `frame`, known to be whole, shows the geometry as it is and has all that belongs to it."""
+        beside = [place(frame, tile) for place in (self.proxy, self.coverage) for tile in request.tiles or (None,)]
+        there = all(path.is_file() for path in beside)
+        return there and line is not None and line.get("geometry") == checksum(geometry)
 
     def _refuse_mixture(
         self, before: MapRequest | None, request: MapRequest, others: list[int], overwrite: bool
@@ -208,7 +225,11 @@ class Maps:
 
     def _remove(self, frames: list[int]) -> None:
         """Take the maps of `frames` off the disk, masters first: what is left of a killed removal is no map."""
-        for path in self._files(set(frames)):
+        self._unlink(self._files(set(frames)))
+
+    def _unlink(self, paths: list[Path]) -> None:
+        """Take files off the disk in this order, and folders that are empty then."""
+        for path in paths:
             try:
                 path.unlink()
             except OSError as error:

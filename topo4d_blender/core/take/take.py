@@ -22,7 +22,7 @@ from ..files import atomic_write, cannot_write, sweep
 from ..template import Template, read_template, write_template
 from .frames import VertexFolder
 from .journal import append_line, read_lines
-from .maps import Maps
+from .maps import Maps, checksum
 from .order import solved_alike
 from .passes import Pass
 from .request import TakeRequest, as_read_back, new_document, read_document, refuse_other_files
@@ -102,6 +102,24 @@ class Take:
         if not self.geometry.has(frame):
             raise RequestError(f"Frame {frame} of {self.folder} is not solved; track it first (--resume goes on).")
         return self.geometry.read(frame)
+
+    def refuse_foreign_geometry(self, frames: Iterable[int] | None = None) -> None:
+        """Raise RequestError if any of `frames` (default: all) was tracked on a template of other topology.
+
+        The template's own file is compared with what the take began with when it is read.
+        """
+        foreign = self.geometry.foreign()
+        for frame in sorted(foreign if frames is None else foreign.keys() & set(frames)):
+            raise RequestError(
+                f"{self.geometry_path(frame)} has {foreign[frame]} vertices and the template of {self.folder} "
+                f"{self._document['vertices']}: it was tracked on another template; put this take's own frame back, or "
+                "track it again with --resume."
+            )
+
+    def shows(self, frame: int, geometry: int) -> bool:
+        """Whether `frame` still is what had this checksum (maps.py)."""
+        path = self.geometry_path(frame)
+        return path.is_file() and checksum(path) == geometry
 
     def write_geometry(self, frame: int, vertices: np.ndarray, metrics: dict) -> Path:
         """Write a frame whole, then its line of metrics.jsonl. Raises StorageError (disk full, not writable).

@@ -5,7 +5,8 @@ A tracked mesh is off by some tenths of a pixel, a calibration too; blended so, 
 minimise sum over samples n and views k of rho(L_k(u_nk + d_k) - mean_n) + prior |d_k|^2, L being luminance within one
 band of frequencies. Gauss-Newton, coarse bands first: Lucas & Kanade, An Iterative Image Registration Technique with an
 Application to Stereo Vision, IJCAI 1981, with the window laid on the mesh instead of the image and the noise of the
-plates, measured, in the place of a threshold: where there is little detail or much noise, nothing moves.
+plates, measured, in the place of a threshold: where there is little detail or much noise, nothing moves. Nor does it
+where views differ by more than any shift explains: by gloss, or by what they show behind a rim.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ SCALE = 32.0  # steps of the bands' integers in one of 255 levels
 _OUTLIER = 3.0  # deviations of the noise: a residual so large counts half
 _SPACING = 1.2  # of samples on the surface, in sigmas of the band, px of the best view
 MOST_SAMPLES = 8  # along an edge
-CELLS = 6  # what is summed up: g g' (3), g r (2), weight
+LEAST_SURE = 0.1  # of 1: less is not compared, see `sureness`
+CELLS = 7  # what is summed up: g g' (3), g r (2), r r, weight
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def align(
                 cells = surface.average @ cells
             # Samples nearer than the band is wide say the same twice (the area of its autocorrelation, 4 pi sigma^2).
             alike = max(1.0, 4 * np.pi / _SPACING**2)
-            prior = alike * sigma2 / (_SHIFT_PX / shrink) ** 2 / _WINDOW
-            _step(shifts, cells.reshape(len(vertices), count, CELLS), prior, shrink, most)
+            pull = alike / (_SHIFT_PX / shrink) ** 2 / _WINDOW
+            _step(shifts, cells.reshape(len(vertices), count, CELLS), sigma2, pull, shrink, most)
     return Alignment(shifts, detail, noise)
 
 
@@ -138,30 +140,40 @@ def shrunk_sizes(views: Views, shrink: int) -> Array:
     return np.maximum(views.boxes[:, 2:] // shrink, views.boxes[:, 2:] > 0)
 
 
-def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array, Array, Array]:
+def sureness(share: Array) -> Array:
+    """How much a band is worth, 0..255, where `share` of what it was blurred over is the mesh: at its rim nothing.
+
+    There the blur is one-sided, which leaves steps that no other view has in the same place. Takes torch's tensors too.
+    """
+    return 255 * (2 * share - 1).clip(min=0) ** 2
+
+
+def _bands(views: Views, shrink: int, sigma: float, gains: Array) -> tuple[Array, Array, Array, Array]:
     """Luminance of all crops between `sigma` and `BAND` times it, what is not the mesh left out of the blur.
 
-    Returns (flat int16, starts [K], sizes [K, 2] width and height).
+    Returns (flat int16, how sure each is, flat uint8, starts [K], sizes [K, 2] width and height).
     """
     sizes = shrunk_sizes(views, shrink)
     starts = np.concatenate([[0], np.cumsum(sizes[:, 0] * sizes[:, 1])]).astype(np.int64)
-    flat = np.zeros(int(starts[-1]), np.int16)
+    flat, sure = np.zeros(int(starts[-1]), np.int16), np.zeros(int(starts[-1]), np.uint8)
     for k in np.flatnonzero(views.present):
         width, height = int(sizes[k, 0]), int(sizes[k, 1])
         crop = views.crop(k)[: height * shrink, : width * shrink]
-        luma = cv2.transform(crop, (gains[k] * np.array([0.3, 0.6, 0.1], np.float32)).reshape(1, 3)).astype(np.float32)
-        known = (views.codes_of(k)[: height * shrink, : width * shrink] > 0).astype(np.float32)
+        known = 255 * (views.codes_of(k)[: height * shrink, : width * shrink] > 0).view(np.uint8)
         if shrink > 1:
-            luma = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
-            known = (cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
-        luma *= known
+            crop, known = (cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in (crop, known))
+        known = (known > 0.99 * 255).astype(np.float32)
+        mix = gains[k] * np.array([0.3, 0.6, 0.1], np.float32)
+        luma = cv2.transform(crop.astype(np.float32), mix.reshape(1, 3)) * known
+        shares = [cv2.GaussianBlur(known, (0, 0), s) for s in (sigma, BAND * sigma)]
         fine, coarse = (
-            cv2.GaussianBlur(luma, (0, 0), s) / np.maximum(cv2.GaussianBlur(known, (0, 0), s), 1e-3)
-            for s in (sigma, BAND * sigma)
+            cv2.GaussianBlur(luma, (0, 0), s) / np.maximum(share, 1e-3)
+            for s, share in zip((sigma, BAND * sigma), shares, strict=True)
         )
         band = np.clip((fine - coarse) * SCALE, -32767, 32767).astype(np.int16)
         flat[starts[k] : starts[k + 1]] = band.ravel()
-    return flat, starts[:-1], sizes
+        sure[starts[k] : starts[k + 1]] = sureness(shares[1]).astype(np.uint8).ravel()
+    return flat, sure, starts[:-1], sizes
 
 
 @nb.njit(cache=True, inline="always")
@@ -184,9 +196,9 @@ def _look(bands, start, width, height, u, v, out):
     out[0], out[1], out[2] = value / np.float32(SCALE), gu / np.float32(SCALE), gv / np.float32(SCALE)
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, cache=True, error_model="numpy")
 def _compare(
-    vertices, triangles, ignored, order, scores, shifts, bands, band_starts, sizes, shrink,
+    vertices, triangles, ignored, order, scores, shifts, bands, sure, band_starts, sizes, shrink,
     boxes, projections, starts, depth_range, tolerance, codes, robust, spacing,
 ):  # fmt: skip
     """Sums over the samples of every triangle for each of its views [T, C, CELLS], and powers [T, 3]."""
@@ -198,7 +210,7 @@ def _compare(
             continue
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         p, look = np.zeros(3), np.zeros((count, 3), np.float32)
-        weight = np.zeros(count, np.float32)
+        weight, share = np.zeros(count, np.float32), np.zeros(count, np.float32)
         k = order[t, 0]
         ua, va, za = project(projections[k], vertices[a])
         ub, vb, zb = project(projections[k], vertices[b])
@@ -232,8 +244,12 @@ def _compare(
                     continue
                 u += w0 * shifts[k, a, 0] + w1 * shifts[k, b, 0] + w2 * shifts[k, c, 0]
                 v += w0 * shifts[k, a, 1] + w1 * shifts[k, b, 1] + w2 * shifts[k, c, 1]
+                px, py = min(max(int(u / shrink), 0), sizes[k, 0] - 1), min(max(int(v / shrink), 0), sizes[k, 1] - 1)
+                share[slot] = sure[band_starts[k] + py * sizes[k, 0] + px] / np.float32(255)
+                if share[slot] < LEAST_SURE:
+                    continue
                 _look(bands, band_starts[k], sizes[k, 0], sizes[k, 1], u / shrink, v / shrink, look[slot])
-                weight[slot] = s * s
+                weight[slot] = s * s * share[slot]
                 total += weight[slot]
                 mean += weight[slot] * look[slot, 0]
                 seen += 1
@@ -256,14 +272,15 @@ def _compare(
                     plain += look[slot, 0]
                     square += look[slot, 0] ** 2
                     r = look[slot, 0] - mean
-                    w = 1 / (1 + r * r * robust)
+                    w = share[slot] / (1 + r * r * robust)
                     gu, gv = look[slot, 1], look[slot, 2]
                     sums[t, slot, 0] += w * gu * gu
                     sums[t, slot, 1] += w * gu * gv
                     sums[t, slot, 2] += w * gv * gv
                     sums[t, slot, 3] += w * gu * r
                     sums[t, slot, 4] += w * gv * r
-                    sums[t, slot, 5] += w
+                    sums[t, slot, 5] += w * r * r
+                    sums[t, slot, 6] += w
             plain /= seen
             own = (square - seen * plain * plain) / (seen - 1)
             powers[t, 0] += 1
@@ -288,10 +305,16 @@ def _to_vertices(sums, triangles, order, count, vertices):
     return out
 
 
-def _step(shifts: Array, cells: Array, prior: float, shrink: int, most: float) -> None:
-    """One damped step of `shifts` [K, V, 2] px of the plate, from `cells` [V, K, CELLS] in shrunk px."""
+def _step(shifts: Array, cells: Array, noise: float, pull: float, shrink: int, most: float) -> None:
+    """One damped step of `shifts` [K, V, 2] px of the plate, from `cells` [V, K, CELLS] in shrunk px.
+
+    The prior is `pull` times the noise of what is compared: `noise` itself, or what no shift explains there where that
+    is more (gloss, teeth between lips).
+    """
     c = cells.transpose(1, 0, 2).astype(np.float64)
     now = shifts / shrink
+    unexplained = c[..., 5] - _explained(c, pull * noise)
+    prior = pull * np.maximum(noise, unexplained / np.maximum(c[..., 6], 1e-9))
     xx, xy, yy = c[..., 0] + prior, c[..., 1], c[..., 2] + prior
     bx, by = -c[..., 3] - prior * now[..., 0], -c[..., 4] - prior * now[..., 1]
     det = xx * yy - xy * xy
@@ -300,3 +323,9 @@ def _step(shifts: Array, cells: Array, prior: float, shrink: int, most: float) -
     shifts[..., 1] += shrink * dy
     length = np.linalg.norm(shifts, axis=-1, keepdims=True)
     shifts *= np.minimum(1, most / np.maximum(length, 1e-9))
+
+
+def _explained(c: Array, prior: float) -> Array:
+    """How much less squared residual there would be after a step, from `c` [..., CELLS].  # [...]."""
+    xx, xy, yy = c[..., 0] + prior, c[..., 1], c[..., 2] + prior
+    return (yy * c[..., 3] ** 2 - 2 * xy * c[..., 3] * c[..., 4] + xx * c[..., 4] ** 2) / (xx * yy - xy * xy)

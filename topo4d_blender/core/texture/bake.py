@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..capture import Capture
+from ..capture.patterns import frames_text
 from ..errors import RequestError
 from ..progress import Progress
 from ..take import Take
@@ -21,7 +22,7 @@ from .frame import PAINT_STEPS, Canvas, Plate, Solved
 from .layout import FIRST, Layout, lay_out
 from .painter import open_painter
 from .plates import READERS, Plates
-from .reference import Reference, before, read_reference, write_reference
+from .reference import NAME, Reference, before, read_reference, why_no_reference, write_reference
 from .splat import count_patches, paint_splat
 from .uv import map_uv, overlap_warning
 from .write import require_room, write_tile
@@ -82,10 +83,12 @@ def bake_take(
         detail=None if detail is None else float(detail),
     )
     waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
+    take.maps.tidy()
     if not waiting:
         return []
     require_room(take.maps, request, waiting)
     take.maps.begin(request)
+    _warn_of_other_colours(take, waiting, progress)
     for sentence in layout.warnings:
         progress.warning(sentence)
     return _Bake(take, capture, request, layout, base, progress, device).run(waiting)
@@ -162,7 +165,7 @@ class _Bake:
         self._gains = np.ones(3)  # of the base texture; a tile that no camera sees has those of the tile before
         self.take.read_geometry(frame)  # says so if it is gone
         shown = checksum(self.take.geometry_path(frame))
-        vertices = self.take.read_geometry(frame)  # not older: tracked again meanwhile, the map is not current
+        vertices = self.take.read_geometry(frame)  # not older: tracked again in between, the map is not current
         names = self.request.cameras
         held_to = before(self.reference, frame, names, self.request.images, len(self.canvas.triangles))
         detail = self.request.detail
@@ -201,6 +204,11 @@ class _Bake:
         seconds = round(done.seconds + done.written.result(), 3)
         metrics = {"seconds": seconds, "seen_share": done.seen_share, "device": self.painter.device}
         maps.record(frame, done.geometry, metrics)
+        if not self.take.shows(frame, done.geometry):
+            self.say.warning(
+                f"Frame {frame} was tracked again while it was baked, and its map shows what it was before; "
+                "bake once more with --resume to renew it."
+            )
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
 
@@ -243,7 +251,19 @@ class _Bake:
         self.say.check()
 
 
+def _warn_of_other_colours(take: Take, waiting: list[int], progress: Progress) -> None:
+    """Say so if maps stay whose colours the frames `waiting` cannot be held to any more."""
+    why = why_no_reference(take.folder)
+    stay = sorted(set(take.textured_frames()) - set(waiting))
+    if why and stay:
+        progress.warning(
+            f"{take.folder / NAME} {why}: the maps of frame {frames_text(stay)} keep their colours, and new ones are "
+            "held to the first of themselves instead; bake all frames again with --overwrite if they do not match."
+        )
+
+
 def _choose_frames(take: Take, frames: tuple[int, ...] | None) -> list[int]:
+    take.refuse_foreign_geometry(frames)
     solved = take.solved_frames()
     if frames is None:
         if not solved:

@@ -17,6 +17,7 @@ PREFERENCE = 4.0  # power of angle times resolution in the weight of a view, whe
 _STRENGTH = 1.4  # of back-projection on plates without noise
 _LEAST_STRENGTH = 0.4  # less is not seen and takes the same time
 _MOST_SAMPLES = 8  # along each axis of a texel, where plates are finer than the texture
+_SAMPLE_PX = 1.5  # of the plate, at most, between two of them: each takes 16 pixels in
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def samples_per_axis(order: Array, projections: Array, vertices: Array, triangle
 
 @nb.njit(cache=True)
 def _samples(projection, vertices, triangle, corner):
-    """How many plate pixels a texel of the triangle spans, rounded up; 1 where the texture is as fine as the plate."""
+    """How many samples of the plate a texel of the triangle takes; 1 where the texture is as fine as the plate."""
     u0, v0, z0 = project(projection, vertices[triangle[0]])
     u1, v1, z1 = project(projection, vertices[triangle[1]])
     u2, v2, z2 = project(projection, vertices[triangle[2]])
@@ -93,7 +94,7 @@ def _samples(projection, vertices, triangle, corner):
     au, av, bu, bv = u1 - u0, v1 - v0, u2 - u0, v2 - v0
     ux, uy, vx, vy = au * by - bu * ay, bu * ax - au * bx, av * by - bv * ay, bv * ax - av * bx
     span = np.sqrt((ux * ux + uy * uy + vx * vx + vy * vy) / 2) / abs(area)
-    return 1 if span < 1.3 else min(_MOST_SAMPLES, int(np.ceil(span)))
+    return max(1, min(_MOST_SAMPLES, int(np.ceil(span / _SAMPLE_PX))))
 
 
 def texels_a_pixel(order: Array, linear: Array, triangles: Array, corners: Array) -> float:

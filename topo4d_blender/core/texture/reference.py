@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import RequestError
 from ..files import atomic_write
 from .colour import Colours
 from .frame import Solved
@@ -74,16 +75,35 @@ def write_reference(folder: Path, reference: Reference) -> None:
 
 
 def read_reference(folder: Path) -> Reference | None:
-    """The reference of the take in `folder`; None if there is none that can be read."""
+    """The reference of the take in `folder`; None if there is none that can be read (see `why_no_reference`).
+
+    Raises RequestError if it is of a newer format, which is not to be replaced by an older one.
+    """
+    return _read(folder)[0]
+
+
+def why_no_reference(folder: Path) -> str:
+    """What hinders `read_reference`, to follow the name of the file; empty if nothing does."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[Reference | None, str]:
+    path = folder / NAME
     try:
-        with np.load(folder / NAME, allow_pickle=False) as a:
-            if int(a["format"]) != _FORMAT:
-                return None
+        with np.load(path, allow_pickle=False) as a:
+            version = int(a["format"])
+            if version > _FORMAT:
+                raise RequestError(f"{path} was written by a newer Topo4D (format {version}); update to go on.")
+            if version < _FORMAT:
+                return None, f"is of an older format ({version})"
             colours = Colours(a["gains"], _NOT_KEPT, _NOT_KEPT, a["samples"])
             names = tuple(str(name) for name in a["cameras"])
-            whole = colours.gains.shape == (len(names), 3) and colours.samples.shape[1:] == (3,)
+            if colours.gains.shape != (len(names), 3) or colours.samples.shape[1:] != (3,):
+                return None, "is damaged"
             numbers = (float(a[name]) for name in ("power", "strength"))
             choice = Choice(int(a["views"]), *numbers, span=float(a["span"]))
-            return Reference(int(a["frame"]), names, str(a["images"]), colours, choice) if whole else None
+            return Reference(int(a["frame"]), names, str(a["images"]), colours, choice), ""
+    except FileNotFoundError:
+        return None, "is gone"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+        return None, "is damaged"

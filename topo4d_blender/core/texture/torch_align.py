@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..track.torch_kernels import blur, sum_segments
-from .align import BAND, CELLS, MOST_SAMPLES, SCALE, shrunk_sizes
+from .align import BAND, CELLS, LEAST_SURE, MOST_SAMPLES, SCALE, shrunk_sizes, sureness
 from .torch_budget import Budget
 from .torch_kernels import Cameras, cubic, cubic_slope, sees, shrink
 from .torch_views import TorchViews
@@ -49,6 +49,7 @@ class TorchComparing:
         self._sizes = shrunk_sizes(views, factor)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes[:, 0] * self._sizes[:, 1])]).astype(np.int64)
         self._bands = torch.zeros(int(self._starts[-1]), dtype=torch.int16, device=device)
+        self._sure = torch.zeros(int(self._starts[-1]), dtype=torch.uint8, device=device)
         sizes, starts = torch.from_numpy(self._sizes), torch.from_numpy(self._starts[:-1].copy())
         self._shrunk = Cameras(starts.to(device), sizes.to(device), self._cameras.depths)
 
@@ -62,15 +63,17 @@ class TorchComparing:
         factor, device = self._factor, self._views.device
         mix = torch.from_numpy((self._gains[k] * np.array([0.3, 0.6, 0.1], np.float32)).astype(np.float32)).to(device)
         crop = self._views.crop(k)[: height * factor, : width * factor]
-        luma = (crop[..., 0] * mix[0] + crop[..., 1] * mix[1] + crop[..., 2] * mix[2]).round().clamp(0, 255)
         known = (self._views.codes_of(k)[: height * factor, : width * factor] != 0).float()
         if factor > 1:
-            luma = shrink(luma[..., None], (width, height))[..., 0]
+            crop = shrink(crop, (width, height)).round()
             known = (shrink(known[..., None], (width, height))[..., 0] > 0.99).float()
+        luma = crop[..., 0] * mix[0] + crop[..., 1] * mix[1] + crop[..., 2] * mix[2]
         pair = torch.stack([luma * known, known])
-        fine, coarse = (_blurred(pair, s) for s in (sigma, BAND * sigma))
+        (fine, _), (coarse, share) = (_blurred(pair, s) for s in (sigma, BAND * sigma))
         band = ((fine - coarse) * SCALE).clamp(-32767, 32767).to(torch.int16)
-        self._bands[self._starts[k] : self._starts[k] + width * height] = band.flatten()
+        here = slice(int(self._starts[k]), int(self._starts[k]) + width * height)
+        self._bands[here] = band.flatten()
+        self._sure[here] = sureness(share).to(torch.uint8).flatten()
 
     def __call__(self, shifts: Array, robust: np.float32, spacing: float) -> tuple[Array, Array]:
         """As `align._compare`, its powers already summed.  # [T, C, CELLS], [1, 3]."""
@@ -117,15 +120,18 @@ class TorchComparing:
         there &= sees(views.codes, self._cameras, k, views.tolerance, u, v, z)
         shift = sum(weights[:, i, None, None] * moved[corner[..., i]] for i in range(3))
         u, v = (torch.where(there, p + shift[..., d], 0.5) / self._factor for d, p in enumerate((u, v)))
+        sure = self._sureness(k, u, v)
+        there &= sure >= LEAST_SURE
         value, gu, gv = self._look(k, u, v)
-        weight = torch.where(there, score**2, 0.0)
-        there &= (weight > 0).sum(1, keepdim=True) >= 2
-        return self._sum(counts, there, torch.where(there, weight, 0.0), value, gu, gv, robust)
+        there &= there.sum(1, keepdim=True) >= 2
+        weight = torch.where(there, score**2 * sure, 0.0)
+        return self._sum(counts, there, weight, sure, value, gu, gv, robust)
 
     @staticmethod
     def _sum(
-        counts: Tensor, there: Tensor, weight: Tensor, value: Tensor, gu: Tensor, gv: Tensor, robust: float
-    ) -> tuple[Tensor, Tensor]:
+        counts: Tensor, there: Tensor, weight: Tensor, sure: Tensor, value: Tensor, gu: Tensor, gv: Tensor,
+        robust: float,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """What samples add up to, from what each view shows there ([S, C] each); see `align._compare`."""
         least = torch.finfo(torch.float32).tiny
         mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=least)
@@ -133,8 +139,9 @@ class TorchComparing:
             held = weight / (1 + (value - mean) ** 2 * robust)
             mean = (held * value).sum(1, keepdim=True) / held.sum(1, keepdim=True).clamp(min=least)
         r = value - mean
-        w = torch.where(there, 1 / (1 + r * r * robust), 0.0)
-        cells = torch.stack([w * gu * gu, w * gu * gv, w * gv * gv, w * gu * r, w * gv * r, w], -1)  # [S, C, CELLS]
+        w = torch.where(there, sure / (1 + r * r * robust), 0.0)
+        parts = gu * gu, gu * gv, gv * gv, gu * r, gv * r, r * r, torch.ones_like(r)
+        cells = torch.stack([w * part for part in parts], -1)  # [S, C, CELLS]
         sums = sum_segments(cells.flatten(1), counts).view(len(counts), -1, CELLS)
         seen = there.sum(1).double()
         some = seen > 0
@@ -143,6 +150,12 @@ class TorchComparing:
         own = ((value**2).sum(1) - seen * plain**2) / (seen - 1).clamp(min=1)
         square = torch.where(some, plain**2 - own / seen.clamp(min=1), 0.0)
         return sums, torch.stack([some.double().sum(), square.sum(), torch.where(some, own, 0.0).sum()])
+
+    def _sureness(self, k: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """How sure views `k` are of their bands in the pixel at (u, v), 0..1."""
+        width, height = self._shrunk.sizes[k].unbind(-1)
+        x, y = (torch.minimum(p.long().clamp(min=0), size - 1) for p, size in ((u, width), (v, height)))
+        return self._sure[self._shrunk.starts[k] + y * width + x].float() / 255
 
     def _look(self, k: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Value and gradient of the bands of views `k` at (u, v), px of the shrunk plates (align._look)."""
@@ -186,14 +199,14 @@ def _lay_samples(chosen: Array, sides: Array) -> tuple[Array, Array, Array]:
     return np.repeat(chosen, counts), weights, counts
 
 
-def _blurred(pair: Tensor, sigma: float) -> Tensor:
-    """The first picture of `pair` [2, H, W], blurred over where the second says that it is known.  # [H, W].
+def _blurred(pair: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """The first picture of `pair` [2, H, W], blurred over where the second says that it is known, and of how much.
 
-    Borders are mirrored, as OpenCV does.
+    # [H, W] each. Borders are mirrored, as OpenCV does.
     """
     reach = int(round(sigma * 8 + 1) | 1) // 2
     for axis in (1, 2):
         mirrored = np.pad(np.arange(pair.shape[axis]), reach, mode="reflect")
         pair = pair.index_select(axis, torch.from_numpy(mirrored).to(pair.device))
     both = blur(pair[None], sigma)[0, :, reach:-reach, reach:-reach]
-    return both[0] / both[1].clamp(min=1e-3)
+    return both[0] / both[1].clamp(min=1e-3), both[1]

@@ -138,18 +138,24 @@ def _crop_box(camera: Camera, vertices: Array) -> tuple[int, int, int, int]:
 def _near_jumps(zbuf: Array, jump: float, margin: float) -> Array:
     """Pixels within `margin` px of a jump in depth.  # [H, W] bool."""
     edge = np.zeros(zbuf.shape, np.uint8)
-    for axis in (0, 1):
-        ahead = [slice(None), slice(None)]
-        behind = [slice(None), slice(None)]
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        with np.errstate(invalid="ignore"):
-            jumps = np.abs(zbuf[tuple(ahead)] - zbuf[tuple(behind)]) > jump
-        edge[tuple(ahead)] |= jumps
-        edge[tuple(behind)] |= jumps
+    _jumps(zbuf, np.float32(jump), edge)
     reach = int(np.ceil(margin - 0.5))
     if reach > 0:
         edge = cv2.dilate(edge, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
     return edge.view(bool)
+
+
+@nb.njit(parallel=True, cache=True)
+def _jumps(zbuf, jump, edge):
+    """1 to `edge` at pixels beside which depth jumps; background, which is infinite, is level with background."""
+    height, width = zbuf.shape
+    for y in nb.prange(height):
+        for x in range(width):
+            z = zbuf[y, x]
+            for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                row, column = y + dy, x + dx
+                if 0 <= row < height and 0 <= column < width and abs(zbuf[row, column] - z) > jump:
+                    edge[y, x] = 1
 
 
 @nb.njit(parallel=True, cache=True)
