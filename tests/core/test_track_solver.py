@@ -17,7 +17,7 @@ from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.track import appearance, kernels, track_take
 from topo4d_blender.core.track.rigid import rigid_step
 from topo4d_blender.core.track.settings import TrackSettings
-from topo4d_blender.core.track.solver import FrameSolver, Solution
+from topo4d_blender.core.track.solver import FrameSolver, Solution, to_the_limit
 
 SIDES = {"left": np.s_[:, :48], "right": np.s_[:, 48:], "around": np.s_[:]}
 LAST = 2  # the frame that the tests solve: up to 3 px from the first
@@ -296,3 +296,11 @@ def test_the_same_bits_on_one_thread_and_on_two(film, folder):
     ]
     one, two = (child.communicate()[0] for child in children)
     assert len(one) == 2 * 8 * film.template.vertices.size and one == two
+
+
+def test_steps_that_shrink_by_a_ratio_end_where_their_series_does():
+    first = np.random.default_rng(0).normal(size=(20, 3))
+    np.testing.assert_allclose(to_the_limit(0.6 * first, first), 0.6 * first / 0.4)  # 0.6 + 0.36 + ... = 1.5
+    np.testing.assert_allclose(to_the_limit(-0.5 * first, first), -0.5 * first)  # there and back: as it is
+    np.testing.assert_allclose(to_the_limit(0.95 * first, first), 0.95 * first / 0.3)
+    np.testing.assert_array_equal(to_the_limit(0 * first, 0 * first), 0 * first)

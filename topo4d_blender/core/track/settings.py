@@ -28,7 +28,7 @@ class TrackSettings:
     rigid_blur: float = 0.09  # of the head's radius: sigma of the stage that moves the whole head
     iterations: int = 3  # Gauss-Newton steps a stage that optical flow replaces
     refine_iterations: int = 2  # of a stage that follows it
-    finest_iterations: int = 6  # of the sharpest stage, where lips and lids creep the last pixel
+    finest_iterations: int = 4  # of the sharpest stage; the last one goes to where the others lead
     after_flow: int = 3  # stages, the finest ones, that follow a start by optical flow
     stiffness: float = 2.8e7  # of bending, against the plates: see `solver.FrameSolver.bending`
     softest: float = 4e3  # bending's limits, relative to the plates, where the blur is as wide as an edge is long

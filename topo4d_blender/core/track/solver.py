@@ -32,6 +32,7 @@ LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an
 # Sigmas at which a difference counts a quarter: so many, because a part of the face that is still misplaced (lips,
 # after a fast jaw) must not pass for an outlier.
 OUTLIER = 6.0
+LEAST_SHRINKING = 0.7  # from step to step: what shrinks less is not trusted to go on so
 ENOUGH = 100_000  # pixels tell what is usual among all
 
 
@@ -110,9 +111,9 @@ class FrameSolver:
             first = 0
         iterations = 0
         for stage, memory, image in list(zip(self.stages, self.memory, images, strict=True))[first:]:
-            scale = 1.0
+            scale, step = 1.0, None
             memory.look(vertices)
-            for _ in range(stage.iterations):
+            for n in range(stage.iterations):
                 check()
                 reading = memory.read(vertices, image, scale)
                 self.system.assemble(reading.hessian, reading.gradient)
@@ -127,7 +128,10 @@ class FrameSolver:
                     vertices, base = vertices @ rotation.T + shift, base @ rotation.T + shift
                 else:
                     stiffness = unit * self.bending(stage, error / np.sqrt(unit))
-                    vertices = vertices + self._surface_step(vertices, base, template, stiffness)
+                    last, step = step, self._surface_step(vertices, base, template, stiffness)
+                    if last is not None and stage is self.stages[-1] and n + 1 == stage.iterations:
+                        step = to_the_limit(step, last)
+                    vertices = vertices + step
             if not stage.rigid:
                 vertices = self.carry(vertices)
         return self._judge(vertices, reading, scale, iterations)
@@ -160,6 +164,16 @@ class FrameSolver:
             residual = np.sqrt(2 * np.bincount(camera, w * r**2, count) / np.bincount(camera, w * slope**2, count))
         seen = float((reading.triangles & self.visible).sum() / max(1, self.visible.sum()))
         return Solution(vertices, residual, seen, iterations)
+
+
+def to_the_limit(step: Array, before: Array) -> Array:
+    """`step` [V, 3], lengthened to where steps end that shrink as it did from the one `before`.
+
+    Lips and lids creep: their steps shrink by a constant ratio, because robust weights and masks follow the surface.
+    What is left then is a geometric series (Aitken's delta-squared process, for vectors), of the steps as a whole.
+    """
+    ratio = (step * before).sum() / max((before * before).sum(), 1e-300)
+    return step / (1 - min(max(ratio, 0.0), LEAST_SHRINKING))
 
 
 def noise(reading: Reading) -> float:

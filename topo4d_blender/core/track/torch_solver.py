@@ -28,7 +28,7 @@ from .flow import FlowStart
 from .pyramid import LevelCameras, level_cameras, working_scale
 from .rigid import align as align_on_host
 from .settings import Stage, TrackSettings, plan_stages
-from .solver import LEAST_SCALE, OUTLIER, Solution, pixel_length
+from .solver import LEAST_SCALE, LEAST_SHRINKING, OUTLIER, Solution, pixel_length
 from .surface import build_surface
 from .system import MeshSystem
 from .torch_kernels import median
@@ -130,13 +130,15 @@ class TorchSolver:
             scale = torch.ones((), device=self.device)
             for part in parts:
                 part.memory.look(vertices)
-            for _ in range(stage.iterations):
+            step = None
+            for n in range(stage.iterations):
                 check()
                 readings = self._read(parts, vertices, pictures, scale)
                 error = self._error(readings)
                 scale = (OUTLIER * error).clamp(min=LEAST_SCALE)
                 steps += self.system.median_stiffness() > 0
-                vertices, base = self._step(stage, vertices, base, template, error)
+                last = step if n + 1 == stage.iterations and stage is self.stages[-1] else None
+                vertices, base, step = self._step(stage, vertices, base, template, error, last)
             if not stage.rigid:
                 vertices = self._tensor(self._carry(vertices.cpu().numpy()))
         return self._judge(vertices, parts, readings, scale, steps)
@@ -147,15 +149,20 @@ class TorchSolver:
         return torch.nan_to_num(1.4826 * median(torch.cat([reading.residual for reading in readings])))
 
     def _step(
-        self, stage: Stage, vertices: Tensor, base: Tensor, template: Tensor, error: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """A step of `stage` on the system as it is assembled: the vertices and the prior's base, each [V, 3]."""
+        self, stage: Stage, vertices: Tensor, base: Tensor, template: Tensor, error: Tensor, last: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A step of `stage` on the system as it is assembled, to the limit of the one before if that is given (`last`).
+
+        Returns the vertices, the prior's base and the step, each [V, 3]; no step of a rigid stage.
+        """
         if stage.rigid:
             rotation, shift = rigid_step(self.system, vertices)
-            return vertices @ rotation.T + shift, base @ rotation.T + shift
+            return vertices @ rotation.T + shift, base @ rotation.T + shift, None
         unit = self.system.median_stiffness()
-        stiffness = unit * self._bending(stage, error / unit.sqrt())
-        return vertices + self._surface_step(vertices, base, template, stiffness), base
+        step = self._surface_step(vertices, base, template, unit * self._bending(stage, error / unit.sqrt()))
+        if last is not None:
+            step = to_the_limit(step, last)
+        return vertices + step, base, step
 
     def _bending(self, stage: Stage, error: Tensor) -> Tensor:
         """As `FrameSolver.bending`."""
@@ -239,3 +246,9 @@ class TorchSolver:
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values, np.float64), device=self.device)
+
+
+def to_the_limit(step: Tensor, before: Tensor) -> Tensor:
+    """As `solver.to_the_limit`, without waiting for the device.  # [V, 3]."""
+    ratio = (step * before).sum() / (before * before).sum().clamp(min=1e-300)
+    return step / (1 - ratio.clamp(0.0, LEAST_SHRINKING))
