@@ -104,7 +104,11 @@ def test_a_frame_tracked_again_while_it_is_baked_is_not_current(tmp_path):
     moved = take.read_geometry(1) + np.float32(0.01)
     said = Said(lambda: take.write_geometry(1, moved, {}))
     assert bake_take(take, capture, 32, None, said) == [1, 2]
-    assert [s for s in said.sentences if "Frame 1 was tracked again while it was baked" in s and "--resume" in s]
+    assert [
+        s
+        for s in said.sentences
+        if "Frame 1 was tracked again or taken away while it was baked" in s and "--resume" in s
+    ]
     assert len(said.sentences) == 1
     before = take.texture_path(1).read_bytes()
     assert bake_take(take, capture, 32, resume=True) == [1]
@@ -144,7 +148,7 @@ def test_colours_that_cannot_be_kept_to_are_spoken_of(tmp_path, harm, words):
     said = Said()
     assert bake_take(take, capture, 32, resume=True, progress=said) == [3]
     (sentence,) = said.sentences
-    assert sentence.startswith(f"{take.folder / NAME} {words}: the maps of frame 1-2 keep")
+    assert sentence.startswith(f"{take.folder / NAME} {words}: the maps of frames 1-2 keep")
     assert "--overwrite" in sentence
     harm(take)
     said = Said()
@@ -159,6 +163,8 @@ def test_colours_of_a_newer_format_are_not_thrown_away(tmp_path):
     before = (take.folder / NAME).read_bytes()
     with pytest.raises(RequestError, match=f"{NAME} was written by a newer Topo4D .format 99.; update"):
         bake_take(take, capture, 32, (2,))
+    with pytest.raises(RequestError, match="newer Topo4D"):
+        bake_take(take, capture, 64, (1,), overwrite=True)
     assert (take.folder / NAME).read_bytes() == before and take.textured_frames() == [1]
 
 

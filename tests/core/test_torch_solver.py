@@ -10,7 +10,7 @@ from torch_devices import DEVICES
 from track_scenes import Film, film_ball
 
 from topo4d_blender.core.errors import Cancelled, WorkError
-from topo4d_blender.core.track import torch_memory
+from topo4d_blender.core.track import solver, torch_memory, torch_solver
 from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver, Solution
 from topo4d_blender.core.track.torch_solver import TorchSolver
@@ -194,6 +194,14 @@ class Operations(TorchDispatchMode):
 
 # What makes the host wait for a device: a value it asks for, a result of a size that is not known, values it sends.
 WAITING = {"_local_scalar_dense", "item", "nonzero", "masked_select", "bincount", "_unique2", "lift_fresh", "_to_cpu"}
+
+
+def test_the_last_step_goes_to_the_same_limit():
+    before, step = np.random.default_rng(1).normal(size=(2, 30, 3))
+    for ratio in (-0.4, 0.3, 0.9):
+        now = ratio * before + 0.05 * step
+        ours = torch_solver.to_the_limit(torch.from_numpy(now), torch.from_numpy(before)).numpy()
+        np.testing.assert_allclose(ours, solver.to_the_limit(now, before), rtol=1e-12)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -33,7 +33,7 @@ def film(folder):
         (1.0, []),
         (2.0, []),
         (1000.0, ["1,000 times too large", "in millimetres", "capture in metres"]),
-        (39.37, ["times too large", "in inches"]),
+        (39.37, ["39.37 times too large", "in inches"]),
         (100.0, ["100 times too large", "in centimetres"]),
         (0.001, ["times too small"]),
     ],

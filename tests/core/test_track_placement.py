@@ -104,13 +104,22 @@ def _plate_of_sheet(camera, picture):
     return sample(picture, pixels).reshape(camera.height, camera.width, 3)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_plates_that_show_nothing_tell_nothing(film, noise):
+    rng = np.random.default_rng(2)
+    plates = [np.clip(0.5 + rng.normal(0, noise, p.shape), 0, 1).astype(np.float32) for p in film.frames[0]]
+    for vertices in (film.template.vertices, scaled(film, 1.3)):
+        fit = fit_of(film, vertices, plates)
+        assert fit is None or fit.fits, fit
+
+
 def test_what_two_cameras_do_not_see_is_not_judged(film):
     plates = [film.frames[0][0], None, None, None, None]
     assert fit_of(film, scaled(film, 1.3), plates) is None
 
 
 def test_the_words_say_how_bad_it_is_and_what_would_be_better():
-    fit = Fit(0.03, 0.05, 0.1, 0.81, 0.89, np.zeros(3), (0.03, 0.2))
+    fit = Fit(0.03, 0.05, 0.1, 0.81, 0.89, np.zeros(3), (0.03, 0.2, 0.02))
     assert "3 %" in in_words(fit, 1.0) and "81 % if it were about 0.89 times as large" in in_words(fit, 1.0)
     moved = replace(fit, scale=1.0, shift=np.array([0, -0.02, 0]))
     assert "-20 mm along y" in in_words(moved, 1000.0)

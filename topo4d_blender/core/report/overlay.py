@@ -15,7 +15,7 @@ from .views import Drawn, crop_plate, finish, make_view
 
 CAMERAS = 4  # at most, side by side
 ROOM = 1.5  # times the mesh's size: what is shown around it
-IN_SIGHT = 0.5  # share of the vertices that lie in the plate of a camera that is chosen
+IN_SIGHT = 0.5  # a camera is chosen if it has at least so much of the mesh as the one that has most
 
 
 def draw_overlay(path: Path, template: Template, vertices: np.ndarray, capture: Capture, frame: int) -> Path:
@@ -24,7 +24,9 @@ def draw_overlay(path: Path, template: Template, vertices: np.ndarray, capture: 
     Raises StorageError if it cannot be written.
     """
     plates = capture.images.get(frame, {})
-    cameras = [camera for camera in capture.cameras if camera.name in plates and _sees(camera, vertices)]
+    there = [camera for camera in capture.cameras if camera.name in plates]
+    shares = [_share(camera, vertices) for camera in there]
+    cameras = [c for c, share in zip(there, shares, strict=True) if 0 < share >= IN_SIGHT * max(shares)]
     centre = (vertices.max(axis=0) + vertices.min(axis=0)) / 2
     around = centre + ROOM * (vertices - centre)
     tiles = []
@@ -43,7 +45,7 @@ def draw_overlay(path: Path, template: Template, vertices: np.ndarray, capture: 
     return path
 
 
-def _sees(camera: Camera, vertices: np.ndarray) -> bool:
+def _share(camera: Camera, vertices: np.ndarray) -> float:
     pixels, depth = camera.undistorted().project(vertices)
     inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
-    return inside.mean() >= IN_SIGHT
+    return float(inside.mean())

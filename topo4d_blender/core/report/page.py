@@ -64,6 +64,7 @@ def write_report(
         "full_mm": errors.full if errors else None,
         "bar": colour_bar(),
         "flagged": flagged(take.metrics()),
+        "judged": any("flags" in line for line in take.metrics().values()),
         "charts": _charts(take, gallery.frames, scores, errors),
         "scores": _score_rows(scores),
         "shares": _share_rows(scores),

@@ -22,5 +22,5 @@ def flagged(metrics: Mapping[int, dict]) -> list[str]:
     lines = []
     for (name, cameras), found in sorted(frames.items(), key=lambda item: (order.index(item[0][0]), item[1])):
         words = f"{words_of(name)} {', '.join(cameras)}".strip()
-        lines.append(f"Frame{'s' * (len(found) > 1)} {frames_text(found)}: {words[0].lower()}{words[1:]}")
+        lines.append(f"Frame{'s' * (len(found) > 1)} {frames_text(found)}: {words[:1].lower()}{words[1:]}")
     return lines

@@ -122,9 +122,16 @@ class Maps:
         return [f for f in frames if f not in current or not self._is_current(f, request, lines.get(f), geometry(f))]
 
     def tidy(self) -> None:
-        """Take away what is left of maps that were deleted by hand: coverage, proxies, lines. Raises StorageError."""
+        """Take away what is left of maps that were deleted by hand: coverage, proxies, lines. Raises StorageError.
+
+        Only of frames that texture.jsonl speaks of: of others, another process may be about to write the master. And
+        nothing where the masters' whole folder is out of reach.
+        """
+        if not (self.folder / "texture").is_dir():
+            return
+        said = set(self._lines())
         masters = {p.stem for p in _listed(self.folder / "texture") if p.suffix in SUFFIXES.values()}
-        left = [p for name in _FOLDERS[1:] for p in _listed(self.folder / name) if _frame(p) is not None]
+        left = [p for name in _FOLDERS[1:] for p in _listed(self.folder / name) if _frame(p) in said]
         self._unlink([p for p in left if p.stem not in masters])
         journal = self.folder / "texture.jsonl"
         lines = read_lines(journal)

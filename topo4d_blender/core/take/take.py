@@ -118,8 +118,10 @@ class Take:
 
     def shows(self, frame: int, geometry: int) -> bool:
         """Whether `frame` still is what had this checksum (maps.py)."""
-        path = self.geometry_path(frame)
-        return path.is_file() and checksum(path) == geometry
+        try:
+            return checksum(self.geometry_path(frame)) == geometry
+        except OSError:  # it is gone
+            return False
 
     def write_geometry(self, frame: int, vertices: np.ndarray, metrics: dict) -> Path:
         """Write a frame whole, then its line of metrics.jsonl. Raises StorageError (disk full, not writable).

@@ -83,12 +83,13 @@ def bake_take(
         detail=None if detail is None else float(detail),
     )
     waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
+    lost = why_no_reference(take.folder)  # may refuse: before anything is taken away
     take.maps.tidy()
     if not waiting:
         return []
     require_room(take.maps, request, waiting)
     take.maps.begin(request)
-    _warn_of_other_colours(take, waiting, progress)
+    _warn_of_other_colours(take, lost, waiting, progress)
     for sentence in layout.warnings:
         progress.warning(sentence)
     return _Bake(take, capture, request, layout, base, progress, device).run(waiting)
@@ -206,8 +207,8 @@ class _Bake:
         maps.record(frame, done.geometry, metrics)
         if not self.take.shows(frame, done.geometry):
             self.say.warning(
-                f"Frame {frame} was tracked again while it was baked, and its map shows what it was before; "
-                "bake once more with --resume to renew it."
+                f"Frame {frame} was tracked again or taken away while it was baked, and its map shows what it was "
+                "before; bake once more with --resume to renew the map."
             )
         proxy = str(maps.proxy(frame, self.request.tiles and self.tiles[0]))
         self.say.frame(frame, str(maps.master(frame, self.tiles[0])), {"proxy": proxy, **metrics})
@@ -251,13 +252,13 @@ class _Bake:
         self.say.check()
 
 
-def _warn_of_other_colours(take: Take, waiting: list[int], progress: Progress) -> None:
-    """Say so if maps stay whose colours the frames `waiting` cannot be held to any more."""
-    why = why_no_reference(take.folder)
+def _warn_of_other_colours(take: Take, why: str, waiting: list[int], progress: Progress) -> None:
+    """Say so if maps stay whose colours the frames `waiting` cannot be held to any more (`why_no_reference`)."""
     stay = sorted(set(take.textured_frames()) - set(waiting))
     if why and stay:
+        named = f"frame{'s' * (len(stay) > 1)} {frames_text(stay)}"
         progress.warning(
-            f"{take.folder / NAME} {why}: the maps of frame {frames_text(stay)} keep their colours, and new ones are "
+            f"{take.folder / NAME} {why}: the maps of {named} keep their colours, and new ones are "
             "held to the first of themselves instead; bake all frames again with --overwrite if they do not match."
         )
 

@@ -83,7 +83,10 @@ def read_reference(folder: Path) -> Reference | None:
 
 
 def why_no_reference(folder: Path) -> str:
-    """What hinders `read_reference`, to follow the name of the file; empty if nothing does."""
+    """What hinders `read_reference`, to follow the name of the file; empty if nothing does.
+
+    Raises RequestError as it does.
+    """
     return _read(folder)[1]
 
 

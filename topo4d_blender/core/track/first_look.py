@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,8 +45,7 @@ class FirstLook:
         share, fit = self._walker.remember(frame, vertices, measure)
         if share == 0:
             self._refuse(frame, vertices, what, "")
-        if (refused := self._folder / NOT_IN_VIEW).exists():  # by an earlier run, of another mesh
-            refused.unlink()
+        _drop(self._folder / NOT_IN_VIEW)  # by an earlier run, of another mesh
         if measure:
             self._measured.add(frame)
             self._warn(frame, vertices, what, fit)
@@ -63,8 +63,7 @@ class FirstLook:
     def _warn(self, frame: int, vertices: Array, what: str, fit: Fit | None) -> None:
         picture = self._folder / f"fit_{frame:06d}.png"
         if fit is None or fit.fits:
-            if picture.exists():  # of a mesh that did not
-                picture.unlink()
+            _drop(picture)  # of a mesh that did not
             return
         from ..report.overlay import draw_overlay
 
@@ -74,3 +73,9 @@ class FirstLook:
             f"{what[0].upper()}{what[1:]} does not seem to fit frame {frame}: {in_words(fit, capture.unit_mm)}; "
             f"look at {picture}, and if the mesh lies beside the head there, stop and mend its scale, unit or place."
         )
+
+
+def _drop(picture: Path) -> None:
+    """Take an old picture away; one that is open in a viewer may stay."""
+    with contextlib.suppress(OSError):
+        picture.unlink(missing_ok=True)

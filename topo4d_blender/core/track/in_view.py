@@ -50,7 +50,9 @@ def size_in_words(vertices: Array, cameras: tuple[Camera, ...], unit_mm: float) 
     sure = off[likely] < np.log(SURE)
     if sure:
         ratio = unit_mm / likely
-    text = f"it looks {_about(max(ratio, 1 / ratio))} times too {'large' if ratio > 1 else 'small'}"
+    times = max(ratio, 1 / ratio)
+    number = f"{times:.4g}" if sure and times < 1000 else _about(times)
+    text = f"it looks {number} times too {'large' if ratio > 1 else 'small'}"
     ours = UNITS.get(unit_mm, f"units of {unit_mm:g} mm")
     return f"{text}: is it in {UNITS[likely]}, and the capture in {ours}?" if sure else text
 

@@ -21,10 +21,8 @@ from .sight import SmallViews, inside, sample, vertex_normals
 
 Array = np.ndarray
 LOOKED_AT = 1500  # vertices, at most
-LEAST, LEAST_SHARE = (
-    20,
-    0.1,
-)  # vertices that two cameras see, and their share of those that one sees: fewer tell nothing
+LEAST = 20  # vertices that two cameras see: fewer tell nothing,
+LEAST_SHARE = 0.1  # nor does a smaller share of those that one sees
 WIDE = 4.0  # pixels of the small pictures: sigma of the light that is taken off before they are compared
 BESIDE = 0.02  # weight of what lies beside the mesh in that light
 DARK = 0.1  # of the usual brightness on the mesh: a darker camera is not asked
@@ -33,7 +31,10 @@ OFF = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)  # steps along the normals: beside the s
 IN_AND_OUT = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)  # steps along them: another shape
 LARGER, AWAY = (1.0, 2.0, 3.0), (1.0, 2.0)  # steps that the mesh is scaled by, and moved as a whole
 PART = 24  # of the vertices looked at, the nearest around each
-STANDS_OUT = 1.0  # standard deviations of chance above its median
+STANDS_OUT = 1.0  # standard deviations of chance above its median: the mesh fits somewhat
+# Of all that could agree: so much above chance in the best of many places is believed, and in the best shape, of which
+# every part is a median. Plates of noise alone reach 0.28 and 0.17.
+TELLS, TELLS_SHAPE = 1 / 3, 0.2
 NEAR_BEST = 2 / 3  # of what is gained above chance in the best place, or shape
 
 
@@ -47,7 +48,7 @@ class Fit:
     best: float  # where it would fit best of the places tried
     scale: float  # there: times its size,
     shift: Array  # [3] and moved by this, capture units
-    shaped: tuple[float, float]  # part by part: where the mesh lies, and where each part would fit best by itself
+    shaped: tuple[float, float, float]  # part by part: where the mesh lies, where each would fit best, and by chance
 
     @property
     def fits(self) -> bool:
@@ -63,17 +64,25 @@ class Fit:
     def fits_elsewhere(self) -> bool:
         """Whether it would agree clearly better at another size or place."""
         gain = self.best - self.chance
-        return gain >= STANDS_OUT * self.spread and self.given - self.chance < NEAR_BEST * gain
+        return gain >= max(TELLS, STANDS_OUT * self.spread) and self.given - self.chance < NEAR_BEST * gain
 
     @property
     def has_the_shape(self) -> bool:
         """Whether its parts would not agree clearly better a little further in or out."""
-        given, best = self.shaped
-        return given - self.chance >= NEAR_BEST * (best - self.chance)
+        given, best, chance = self.shaped
+        return best - chance < TELLS_SHAPE or given - chance >= NEAR_BEST * (best - chance)
+
+    @property
+    def tells(self) -> bool:
+        """Whether the plates agree anywhere at all: plain or soft ones do not, whatever the mesh."""
+        return self.best - self.chance >= TELLS or self.shaped[1] - self.shaped[2] >= TELLS_SHAPE
 
 
 def measure_fit(views: SmallViews, vertices: Array, triangles: Array, plates: list[Array | None]) -> Fit | None:
-    """How `vertices` [V, 3] fit `plates` (float32, None: missing); None if too few are seen by two cameras to tell."""
+    """How `vertices` [V, 3] fit `plates` (float32, None: missing).
+
+    None if that cannot be told: too few are seen by two cameras, or the plates show nothing that these agree on.
+    """
     pictures = views.pictures(plates)
     visible = views.see(vertices, pictures).visible
     seen = np.flatnonzero(visible.sum(axis=1) > 1)
@@ -99,8 +108,10 @@ def measure_fit(views: SmallViews, vertices: Array, triangles: Array, plates: li
     moved = [_median(*agree(centre + scale * (points - centre) + shift)) for scale, shift in places[1:]]
     values = [given, *moved]
     best = int(np.argmax(values))
-    shaped = _shaped(points, {k: along[k] for k in IN_AND_OUT})
-    return Fit(given, float(np.median(beside)), float(np.std(beside)), values[best], *places[best], shaped)
+    fit = Fit(
+        given, float(np.median(beside)), float(np.std(beside)), values[best], *places[best], _shaped(points, along)
+    )
+    return fit if fit.tells else None
 
 
 def in_words(fit: Fit, unit_mm: float) -> str:
@@ -113,7 +124,8 @@ def in_words(fit: Fit, unit_mm: float) -> str:
         way = fit.shift[axis] * unit_mm
         better = f"; {_percent(fit.best)} if it were moved by about {way:+.0f} mm along {'xyz'[axis]}"
     elif not fit.has_the_shape:
-        better = f"; {_percent(fit.shaped[1])} if each part of it lay a little further in or out"
+        given, best, _ = fit.shaped
+        better = f"; {_percent(best)} for {_percent(given)} if each part of it lay a little further in or out"
     given, chance = _percent(fit.given), _percent(fit.chance)
     return f"{given} of what its surface shows looks alike to the cameras that see it (by chance {chance}{better})"
 
@@ -183,13 +195,16 @@ def _median(shares: Array, contrast: Array) -> float:
     return float(np.median(shares[known & (contrast >= np.median(contrast[known]))]))
 
 
-def _shaped(points: Array, along: dict[float, tuple[Array, Array]]) -> tuple[float, float]:
-    """Agreement of the parts of the mesh where they lie, and where each would agree best of the steps of `along`."""
+def _shaped(points: Array, along: dict[float, tuple[Array, Array]]) -> tuple[float, float, float]:
+    """Agreement of the parts of the mesh where they lie, where each would agree best `IN_AND_OUT`, and `OFF` it."""
     near = cKDTree(points).query(points, min(PART, len(points)))[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a part of which nothing is seen
         parts = {step: np.nanmedian(shares[near], axis=1) for step, (shares, _) in along.items()}
     contrast = along[0.0][1]
     known = (contrast >= np.median(contrast)) & np.isfinite(parts[0.0])
-    best = np.fmax.reduce(list(parts.values()))
-    return (float(np.median(parts[0.0][known])), float(np.median(best[known]))) if known.any() else (0.0, 0.0)
+    if not known.any():
+        return 0.0, 0.0, 0.0
+    best = np.fmax.reduce([parts[step] for step in IN_AND_OUT])
+    chance = np.nanmedian([np.nanmedian(parts[step][known]) for step in OFF])
+    return float(np.median(parts[0.0][known])), float(np.median(best[known])), float(chance)

@@ -32,7 +32,7 @@ LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an
 # Sigmas at which a difference counts a quarter: so many, because a part of the face that is still misplaced (lips,
 # after a fast jaw) must not pass for an outlier.
 OUTLIER = 6.0
-LEAST_SHRINKING = 0.7  # from step to step: what shrinks less is not trusted to go on so
+MOST_RATIO = 0.7  # of a step to the one before: what shrinks less is not trusted to go on so
 ENOUGH = 100_000  # pixels tell what is usual among all
 
 
@@ -173,7 +173,7 @@ def to_the_limit(step: Array, before: Array) -> Array:
     What is left then is a geometric series (Aitken's delta-squared process, for vectors), of the steps as a whole.
     """
     ratio = (step * before).sum() / max((before * before).sum(), 1e-300)
-    return step / (1 - min(max(ratio, 0.0), LEAST_SHRINKING))
+    return step / (1 - min(max(ratio, 0.0), MOST_RATIO))
 
 
 def noise(reading: Reading) -> float:

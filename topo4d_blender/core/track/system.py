@@ -15,7 +15,7 @@ from .kernels import conjugate_gradients, gather, multiply
 from .surface import Surface
 
 Array = np.ndarray
-Factors = dict[float, SuperLU]  # prior, relative to the median photometric stiffness -> factorisation
+Factors = dict[float, SuperLU]  # prior, relative to the median photometric stiffness -> factorisation, of float32
 DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median photometric stiffness
 STIFF = 2.0  # a prior this many times stiffer than the plates is solved with a factorisation, see `prepare`
 PREPARED = (10.0, 100.0, 1e3, 1e4)  # priors, relative to the median photometric stiffness: one is never far

@@ -28,7 +28,7 @@ from .flow import FlowStart
 from .pyramid import LevelCameras, level_cameras, working_scale
 from .rigid import align as align_on_host
 from .settings import Stage, TrackSettings, plan_stages
-from .solver import LEAST_SCALE, LEAST_SHRINKING, OUTLIER, Solution, pixel_length
+from .solver import LEAST_SCALE, MOST_RATIO, OUTLIER, Solution, pixel_length
 from .surface import build_surface
 from .system import MeshSystem
 from .torch_kernels import median
@@ -251,4 +251,4 @@ class TorchSolver:
 def to_the_limit(step: Tensor, before: Tensor) -> Tensor:
     """As `solver.to_the_limit`, without waiting for the device.  # [V, 3]."""
     ratio = (step * before).sum() / (before * before).sum().clamp(min=1e-300)
-    return step / (1 - ratio.clamp(0.0, LEAST_SHRINKING))
+    return step / (1 - ratio.clamp(0.0, MOST_RATIO))
