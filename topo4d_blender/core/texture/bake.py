@@ -84,10 +84,10 @@ def bake_take(
     )
     waiting = take.maps.choose(request, with_plates, take.geometry_path, resume, overwrite)
     lost = why_no_reference(take.folder)  # may refuse: before anything is taken away
+    require_room(take.maps, request, waiting)
     take.maps.tidy()
     if not waiting:
         return []
-    require_room(take.maps, request, waiting)
     take.maps.begin(request)
     _warn_of_other_colours(take, lost, waiting, progress)
     for sentence in layout.warnings:
