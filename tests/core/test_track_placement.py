@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from track_scenes import film_ball, look_at_sheet, read_film, sheet_template
+from track_scenes import look_at_sheet, sheet_template
 
 from topo4d_blender.core.capture import open_capture
 from topo4d_blender.core.progress import Progress
@@ -16,70 +16,58 @@ from topo4d_blender.core.track import track_take
 from topo4d_blender.core.track.placement import Fit, in_words, measure_fit
 from topo4d_blender.core.track.sight import SmallViews, sample
 
-MM = 1 / 1000  # the film's unit is the metre
+MM = 1 / 1000  # the ball's unit is the metre
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ball")
-    film_ball(folder)
-    return folder
+def fit_of(ball, vertices, plates=None, cameras=None):
+    views = SmallViews(ball.template, cameras or ball.cameras)
+    return measure_fit(views, vertices, ball.template.triangles, plates or ball.frames[0])
 
 
-@pytest.fixture(scope="module")
-def film(folder):
-    return read_film(folder)
-
-
-def fit_of(film, vertices, plates=None, cameras=None):
-    views = SmallViews(film.template, cameras or film.cameras)
-    return measure_fit(views, vertices, film.template.triangles, plates or film.frames[0])
-
-
-def scaled(film, factor):
-    vertices = film.template.vertices
+def scaled(ball, factor):
+    vertices = ball.template.vertices
     centre = (vertices.max(axis=0) + vertices.min(axis=0)) / 2
     return centre + factor * (vertices - centre)
 
 
-def another_head(film):
+def another_head(ball):
     """The ball with other bumps, as large and in the same place."""
-    x, y, z = (film.template.vertices / np.abs(film.template.vertices).max()).T
-    return film.template.vertices * (1 + 0.25 * np.sin(4 * x + 2 * y) * np.cos(5 * y - 3 * z))[:, None]
+    x, y, z = (ball.template.vertices / np.abs(ball.template.vertices).max()).T
+    return ball.template.vertices * (1 + 0.25 * np.sin(4 * x + 2 * y) * np.cos(5 * y - 3 * z))[:, None]
 
 
-def test_the_right_template_fits(film):
-    fit = fit_of(film, film.template.vertices)
+def test_the_right_template_fits(ball):
+    fit = fit_of(ball, ball.template.vertices)
     assert fit.fits and fit.best == fit.given > 0.7, fit
 
 
 @pytest.mark.parametrize("factor", [1.3, 1.1, 0.9, 0.7])
-def test_a_template_of_another_size_does_not_fit_and_the_right_size_is_found(film, factor):
-    fit = fit_of(film, scaled(film, factor))
+def test_a_template_of_another_size_does_not_fit_and_the_right_size_is_found(ball, factor):
+    fit = fit_of(ball, scaled(ball, factor))
     assert not fit.fits and fit.fits_elsewhere
     assert abs(fit.scale * factor - 1) < 0.12, fit
 
 
 @pytest.mark.parametrize("way", [(20, 0, 0), (0, -20, 0), (0, 0, 20), (0, 0, -20)])
-def test_a_template_beside_the_head_does_not_fit_and_the_way_back_is_found(film, way):
+def test_a_template_beside_the_head_does_not_fit_and_the_way_back_is_found(ball, way):
     way = np.array(way, float) * MM
-    fit = fit_of(film, film.template.vertices + way)
+    fit = fit_of(ball, ball.template.vertices + way)
     assert not fit.fits and fit.fits_elsewhere
     if fit.scale == 1:
         assert fit.shift @ way < 0
 
 
-def test_another_head_does_not_fit(film):
-    fit = fit_of(film, another_head(film))
+def test_another_head_does_not_fit(ball):
+    fit = fit_of(ball, another_head(ball))
     assert not fit.fits and not fit.has_the_shape
 
 
-def test_gains_noise_a_dark_camera_and_a_rough_calibration_are_forgiven(film):
+def test_gains_noise_a_dark_camera_and_a_rough_calibration_are_forgiven(ball):
     rng = np.random.default_rng(0)
-    plates = [gain * plate for gain, plate in zip((0.7, 1.3, 1.0, 0.01, 0.9), film.frames[0], strict=True)]
+    plates = [gain * plate for gain, plate in zip((0.7, 1.3, 1.0, 0.01, 0.9), ball.frames[0], strict=True)]
     plates = [(plate + rng.normal(0, 0.02, plate.shape)).astype(np.float32) for plate in plates]
-    cameras = tuple(replace(c, cx=c.cx + rng.normal(0, 0.3), cy=c.cy + rng.normal(0, 0.3)) for c in film.cameras)
-    assert fit_of(film, film.template.vertices, plates, cameras).fits
+    cameras = tuple(replace(c, cx=c.cx + rng.normal(0, 0.3), cy=c.cy + rng.normal(0, 0.3)) for c in ball.cameras)
+    assert fit_of(ball, ball.template.vertices, plates, cameras).fits
 
 
 def test_a_flat_template_that_moves_along_itself_still_fits():
@@ -105,17 +93,17 @@ def _plate_of_sheet(camera, picture):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_plates_that_show_nothing_tell_nothing(film, noise):
+def test_plates_that_show_nothing_tell_nothing(ball, noise):
     rng = np.random.default_rng(2)
-    plates = [np.clip(0.5 + rng.normal(0, noise, p.shape), 0, 1).astype(np.float32) for p in film.frames[0]]
-    for vertices in (film.template.vertices, scaled(film, 1.3)):
-        fit = fit_of(film, vertices, plates)
+    plates = [np.clip(0.5 + rng.normal(0, noise, p.shape), 0, 1).astype(np.float32) for p in ball.frames[0]]
+    for vertices in (ball.template.vertices, scaled(ball, 1.3)):
+        fit = fit_of(ball, vertices, plates)
         assert fit is None or fit.fits, fit
 
 
-def test_what_two_cameras_do_not_see_is_not_judged(film):
-    plates = [film.frames[0][0], None, None, None, None]
-    assert fit_of(film, scaled(film, 1.3), plates) is None
+def test_what_two_cameras_do_not_see_is_not_judged(ball):
+    plates = [ball.frames[0][0], None, None, None, None]
+    assert fit_of(ball, scaled(ball, 1.3), plates) is None
 
 
 def test_the_words_say_how_bad_it_is_and_what_would_be_better():
@@ -136,17 +124,17 @@ class _Told(Progress):
         self.told.append(("frame", frame))
 
 
-def _track(film, folder, take_folder, vertices):
-    capture = open_capture(folder)
+def _track(ball, ball_folder, take_folder, vertices):
+    capture = open_capture(ball_folder)
     request = TakeRequest(str(capture.source), capture.frames, capture.unit_mm)
-    take = Take.create(take_folder, request, replace(film.template, vertices=vertices), resume=True)
+    take = Take.create(take_folder, request, replace(ball.template, vertices=vertices), resume=True)
     told = _Told()
     track_take(take, capture, told)
     return told.told
 
 
-def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(film, folder, tmp_path):
-    told = _track(film, folder, tmp_path / "take", scaled(film, 1.1))
+def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(ball, ball_folder, tmp_path):
+    told = _track(ball, ball_folder, tmp_path / "take", scaled(ball, 1.1))
     picture = tmp_path / "take" / "fit_000001.png"
     kind, sentence = told[0]
     assert kind == "warning" and "does not seem to fit frame 1" in sentence and str(picture) in sentence
@@ -155,8 +143,8 @@ def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(film, folder, tmp_
         assert shown.width > shown.height and np.ptp(np.asarray(shown.convert("L"))) > 100
 
 
-def test_a_take_with_the_right_template_says_nothing_and_leaves_no_picture(film, folder, tmp_path):
+def test_a_take_with_the_right_template_says_nothing_and_leaves_no_picture(ball, ball_folder, tmp_path):
     (tmp_path / "take").mkdir()
-    told = _track(film, folder, tmp_path / "take", film.template.vertices)
+    told = _track(ball, ball_folder, tmp_path / "take", ball.template.vertices)
     assert [kind for kind, _ in told] == ["frame", "frame"]
     assert not list((tmp_path / "take").glob("*.png"))

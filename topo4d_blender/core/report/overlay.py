@@ -10,6 +10,7 @@ import numpy as np
 from ..capture import Camera, Capture, read_plate
 from ..files import atomic_write
 from ..template import Template
+from ..track.sight import inside
 from .pictures import choose_cameras
 from .views import Drawn, crop_plate, finish, make_view
 
@@ -46,6 +47,4 @@ def draw_overlay(path: Path, template: Template, vertices: np.ndarray, capture: 
 
 
 def _share(camera: Camera, vertices: np.ndarray) -> float:
-    pixels, depth = camera.undistorted().project(vertices)
-    inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
-    return float(inside.mean())
+    return float(inside(camera, *camera.undistorted().project(vertices)).mean())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..capture import Camera
+from .sight import inside
 
 Array = np.ndarray
 LEAST_SHARE = 0.15  # of the vertices that must lie in some picture
@@ -20,9 +21,9 @@ def out_of_view(vertices: Array, cameras: tuple[Camera, ...], unit_mm: float) ->
     shares, sizes = [], []
     for camera in cameras:
         pixels, depth = camera.undistorted().project(vertices)
-        inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
-        shares.append(inside.mean())
-        sizes.append(np.ptp(pixels[inside], axis=0).max() if inside.any() else 0.0)
+        there = inside(camera, pixels, depth)
+        shares.append(there.mean())
+        sizes.append(np.ptp(pixels[there], axis=0).max() if there.any() else 0.0)
     if max(shares) < LEAST_SHARE:
         why = f"at most {100 * max(shares):.0f} % of it lies in any picture"
     elif max(sizes) < LEAST_PIXELS:
