@@ -55,7 +55,7 @@ def run(solver: TorchSolver | FrameSolver, film: Film, flow: bool = False, **pla
 def agree(film: Film, ours: Solution, numba: Solution) -> None:
     """The same solution: vertices seen and hidden, residuals, what was seen, how many steps."""
     apart = np.linalg.norm(ours.vertices - numba.vertices, axis=1) / film.pixel
-    assert apart[film.seen].mean() < 0.01 and apart[film.seen].max() < 0.1 and apart.max() < 0.2
+    assert apart[film.seen].mean() < 0.01 and apart[film.seen].max() < 0.05 and apart.max() < 0.2
     np.testing.assert_allclose(ours.residual_px, numba.residual_px, rtol=0.05)
     assert ours.seen == pytest.approx(numba.seen, abs=0.04) and ours.iterations == numba.iterations
 
@@ -79,7 +79,10 @@ def test_cameras_of_several_sizes(film, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("missing", [(1,), (1, 3)])  # (1, 3): all of one size
-def test_missing_plates(film, device, missing):
+def test_missing_plates(film, device, missing, monkeypatch):
+    # The last step as it is: lengthened, it magnifies what single precision leaves where cameras are few.
+    for module in (solver, torch_solver):
+        monkeypatch.setattr(module, "MOST_RATIO", 0.0)
     mixed = trimmed(film)
     now = [None if k in missing else plate for k, plate in enumerate(mixed.frames[LAST])]
     ours, numba = (run(solver_on(d, mixed), mixed, flow=True, now=now) for d in (device, "numba"))
