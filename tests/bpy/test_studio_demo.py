@@ -31,7 +31,7 @@ class Heard(Progress):
     def __init__(self, stop_in: str = ""):
         self.stages, self.steps, self._stop_in = [], 0, stop_in
 
-    def stage(self, name, total):
+    def stage(self, name, total, by_frame=False):
         self.stages.append(name)
         self.steps = 0
 

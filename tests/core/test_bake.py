@@ -22,7 +22,7 @@ class Notes(Progress):
     def __init__(self, stop_after=None):
         self.warnings, self.frames, self.total, self.done, self.stop_after = [], [], 0, 0, stop_after
 
-    def stage(self, name, total):
+    def stage(self, name, total, by_frame=False):
         self.total = total
 
     def advance(self, steps=1):

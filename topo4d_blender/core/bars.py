@@ -28,7 +28,7 @@ class BarProgress(Progress):
         self._bar: _Bar | None = None
         self._stop = threading.Event()
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, by_frame: bool = False) -> None:
         """Begin a bar."""
         self.close()
         watched = sys.stderr.isatty()
@@ -41,7 +41,7 @@ class BarProgress(Progress):
             miniters=1,
             dynamic_ncols=watched,
             leave=True,
-            by_frame=self.by_frame,
+            by_frame=by_frame,
         )
 
     def advance(self, steps: int = 1) -> None:

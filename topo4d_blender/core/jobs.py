@@ -119,18 +119,8 @@ def bake(
         LOG.info("bake at %d as %s from %s on %s, frames %s", resolution, format, source, device, frames or "all")
         options = {"overwrite": overwrite, "format": format, "method": method, "detail": detail}
         options |= {"base_texture": base_texture, "device": device}
-        with _steps_are_parts_of_frames(progress):
-            baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
+        baked = bake_take(opened, filmed, resolution, chosen, progress, resume, **options)
     return {"take": str(opened.folder), "frames": len(baked)}
-
-
-@contextmanager
-def _steps_are_parts_of_frames(progress: Progress) -> Iterator[None]:
-    progress.by_frame = True
-    try:
-        yield
-    finally:
-        progress.by_frame = False
 
 
 def choose_device(device: str, method: str = "gauss-newton") -> str:

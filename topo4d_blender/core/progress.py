@@ -11,10 +11,8 @@ from .errors import Cancelled
 class Progress:
     """Silent by default; subclasses override what they show. All methods are called from one thread."""
 
-    by_frame = False  # whether steps of the stages to come are parts of frames (pace.Pace)
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage begins: `name` in words ("Tracking"), `total` steps long."""
+    def stage(self, name: str, total: int, by_frame: bool = False) -> None:
+        """A stage begins: `name` in words ("Tracking"), `total` steps long; `by_frame`: steps are parts of frames."""
 
     def advance(self, steps: int = 1) -> None:
         """`steps` more of the current stage are done."""

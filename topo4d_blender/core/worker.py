@@ -58,9 +58,9 @@ class WorkerProgress(Progress):
         self._sent = 0.0
         self._pace = Pace()
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, by_frame: bool = False) -> None:
         """Send `stage`."""
-        self._done, self._total, self._pace = 0, total, Pace(self.by_frame)
+        self._done, self._total, self._pace = 0, total, Pace(by_frame)
         self._channel.send("stage", name=name, total=total)
 
     def advance(self, steps: int = 1) -> None:

@@ -136,7 +136,7 @@ class _Bake:
 
     def run(self, frames: list[int]) -> list[int]:
         """Bake `frames`; returns those written. Raises RequestError if plates of none of them can be used."""
-        self.say.stage("Baking", len(frames) * self._a_frame)
+        self.say.stage("Baking", len(frames) * self._a_frame, by_frame=True)
         self._to_tile(self.tiles[0])
         written, refused = [], None
         with ThreadPoolExecutor(READERS) as pool, ThreadPoolExecutor(1) as self._writer:
