@@ -98,9 +98,9 @@ def without_mask(monkeypatch):
 
     def compare(*arguments) -> None:
         masked(*arguments)
-        plate, reference, stack, known = arguments[9], arguments[10], arguments[-2], arguments[-1]
+        plate, reference, detail, (stack, known) = *arguments[9:12], arguments[-2:]
         out = stack[:, 2] == 0
-        stack[out] = np.stack([plate - reference, (plate + reference) / 2, np.ones_like(plate)], axis=1)[out]
+        stack[out] = np.stack([plate - reference, detail + (plate - reference) / 2, np.ones_like(plate)], axis=1)[out]
         known[:] = True
 
     monkeypatch.setattr(kernels, "compare", compare)

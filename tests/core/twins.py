@@ -20,8 +20,8 @@ def symmetric(six: Array) -> Array:
 
 
 def compare(
-    pixels, depth, remembered, triangles, looks, sizes, offsets, intrinsics, ids, plate, reference, reference_depth,
-    tolerance,
+    pixels, depth, remembered, triangles, looks, sizes, offsets, intrinsics, ids, plate, reference, detail,
+    reference_depth, tolerance,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """(barycentric [P, 3], stack [P, 3], doubt [P]: how near, in pixels or in tolerances, a decision was)."""
     barycentric, stack = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
@@ -29,7 +29,7 @@ def compare(
     for k, (height, width) in enumerate(sizes):
         fx, fy, cx, cy = intrinsics[k]
         view = slice(offsets[k], offsets[k] + height * width)
-        memory = reference[view].reshape(height, width).astype(float)
+        memory, fine = (image[view].reshape(height, width).astype(float) for image in (reference, detail))
         zbuf = reference_depth[view].reshape(height, width).astype(float)
         for p in range(view.start, view.stop):
             t = ids[p]
@@ -58,12 +58,18 @@ def compare(
             wide = np.abs(zbuf[top - 1 : top + 3, left - 1 : left + 3] - z) / tolerance
             if wide.max() > 0.9:
                 doubt[p] = min(doubt[p], abs(u - round(u)), abs(v - round(v)))
-            horizontal = [catmull_rom(u - left, memory[r, left - 1 : left + 3]) for r in range(top - 1, top + 3)]
-            drawn = catmull_rom(v - top, np.array(horizontal))
+            drawn, sloped = (cubic(image, u, v) for image in (memory, fine))
             now = float(plate[p])
             if np.isfinite(now + drawn):
-                stack[p] = looks[t] * np.array([now - drawn, (now + drawn) / 2, 1.0])
+                stack[p] = looks[t] * np.array([now - drawn, sloped + (now - drawn) / 2, 1.0])
     return barycentric, stack, doubt
+
+
+def cubic(image: Array, u: float, v: float) -> float:
+    """`image` [H, W] between pixels, at column `u` and row `v`."""
+    left, top = int(np.floor(u)), int(np.floor(v))
+    horizontal = [catmull_rom(u - left, image[r, left - 1 : left + 3]) for r in range(top - 1, top + 3)]
+    return catmull_rom(v - top, np.array(horizontal))
 
 
 def catmull_rom(f: float, values: Array) -> Array:
@@ -169,3 +175,64 @@ def conjugate_gradients(full: sp.csr_matrix, inverse: Array, right: Array, toler
         rz, beta = (r * z).sum(), (r * z).sum() / rz
         p = z + beta * p
     return x, r, iterations
+
+
+def share_detail(
+    triangles, vertices, level, ids, depth, image, tolerance, width, own, facing
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """(picture [P], doubt [P]: how near a decision was, how many other cameras had a say [P])."""
+    lows, highs = {}, {}
+    for k in range(len(level.sizes)):
+        picture, mask = level.view(image, k).astype(float), level.view(ids, k) >= 0
+        if np.isnan(picture).any():
+            continue
+        rows, columns = (np.arange(n)[:, None] - np.arange(n) for n in picture.shape)
+        around = [np.exp(-(x**2) / (2 * width**2)) * (abs(x) <= 4 * width) for x in (rows, columns)]
+        around = [a / np.exp(-(np.arange(-100, 101) ** 2) / (2 * width**2)).sum() for a in around]
+        lows[k] = around[0] @ np.where(mask, picture, 0) @ around[1] / np.maximum(around[0] @ mask @ around[1], 1e-3)
+        highs[k] = np.where(mask, picture - lows[k], 0)
+    out, doubt, others = image.astype(float), np.full(len(ids), np.inf), np.zeros(len(ids), int)
+    for p in np.flatnonzero(ids >= 0):
+        k = int(level.camera_of[p])
+        if k not in lows:
+            continue
+        row, column = divmod(p - level.offsets[k], level.sizes[k, 1])
+        fx, fy, cx, cy = level.intrinsics[k]
+        ray = np.array([(column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1.0])
+        point = (float(depth[p]) * ray - level.translations[k]) @ level.rotations[k]
+        a, b, c = vertices[triangles[ids[p]]]
+        normal = np.cross(b - a, c - a) / np.linalg.norm(np.cross(b - a, c - a))
+        normal *= np.sign(normal @ (level.centres[k] - point))
+
+        def view(j: int, point=point, normal=normal) -> tuple[float, float]:
+            """Cosine, and how many pixels a unit of the skin has."""
+            way = level.centres[j] - point
+            cosine = normal @ way / np.linalg.norm(way)
+            return cosine, (level.intrinsics[j, 0] / np.linalg.norm(way)) ** 2
+
+        cosine, fine = view(k)
+        fine *= max(cosine, 0.05)
+        total, weight = own * highs[k][row, column], own
+        for j in lows:
+            if j == k:
+                continue
+            cosine, pixels = view(j)
+            x, y, z = level.rotations[j] @ point + level.translations[j]
+            u, v = level.intrinsics[j, :2] * [x / z, y / z] + level.intrinsics[j, 2:] - 0.5
+            high, wide = level.sizes[j]
+            edges = [cosine - facing, u - 1, v - 1, wide - 2 - u, high - 2 - v]
+            doubt[p] = min(doubt[p], np.abs(edges).min())
+            if min(edges) < 0:
+                continue
+            left, top = int(u), int(v)
+            away = np.abs(level.view(depth, j)[top : top + 2, left : left + 2] - z) / tolerance
+            doubt[p] = min(doubt[p], abs(away.max() - 1), abs(u - round(u)), abs(v - round(v)))
+            if away.max() > 1:
+                continue
+            others[p] += 1
+            share = min(1.0, cosine * pixels / fine) ** 2
+            light = np.clip(lows[k][row, column] / max(lows[j][top, left], 1e-3), 0.2, 5.0)
+            total += share * light * cubic(highs[j], u, v)
+            weight += share
+        out[p] = lows[k][row, column] + total / weight
+    return out, doubt, others

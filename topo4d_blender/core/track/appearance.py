@@ -87,9 +87,9 @@ class Reading:
 class Memory:
     """The reference frame at one level, with the level's buffers."""
 
-    def __init__(self, surface: Surface, level: LevelCameras, vertices: Array, image: Array):
-        """Remember `image` [P] of the mesh at `vertices` [V, 3]."""
-        self.surface, self.level, self.image = surface, level, image
+    def __init__(self, surface: Surface, level: LevelCameras, vertices: Array, image: Array, detail: Array):
+        """Remember `image` [P] of the mesh at `vertices` [V, 3], and the same with the `detail` of slopes [P]."""
+        self.surface, self.level, self.image, self.detail = surface, level, image, detail
         self.projection = project(vertices, surface.triangles, level)
         depth = np.median(self.projection.vertex_depth, axis=1)
         self.tolerance = surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
@@ -115,8 +115,8 @@ class Memory:
         _, pixels, depth = locate(vertices, level)
         kernels.compare(
             pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
-            level.intrinsics, now.ids, image, self.image, self.projection.depth, self.tolerance, self._stack,
-            self._known,
+            level.intrinsics, now.ids, image, self.image, self.detail, self.projection.depth, self.tolerance,
+            self._stack, self._known,
         )  # fmt: skip
         self._blur(now.ids)
         kernels.normal_equations(

@@ -16,7 +16,7 @@ jit = nb.njit(
     parallel=True, cache=True, nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy"
 )
 inline = nb.njit(inline="always", fastmath=True, error_model="numpy")
-_BANDS = 8  # bands of rows a camera, to share the work evenly
+BANDS = 8  # bands of rows a camera, to share the work evenly
 _HALF, _ONE = np.float32(0.5), np.float32(1.0)  # single precision throughout the pixels: a double makes doubles of all
 
 
@@ -65,9 +65,10 @@ def compare(
     ids,  # [P] int32: the triangle now seen at each pixel
     plate,  # [P] float32: this frame
     reference,  # [P] float32: the reference frame
+    detail,  # [P] float32: the same with the detail that slopes are made of, see detail.py
     reference_depth,  # [P] float32: its z-buffer
     tolerance,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
-    stack,  # out [P, 3] float32: mask * (plate - drawn), mask * (plate + drawn) / 2, mask
+    stack,  # out [P, 3] float32: mask * (plate - drawn), mask * (detail + half of that difference), mask
     known,  # out [P] bool: where the mask is not 0
 ):
     """Draw what each camera remembers onto the mesh where it now is, and hold it against the plate.
@@ -75,9 +76,9 @@ def compare(
     Every pixel is followed to its point on the surface, to where that point was in the reference frame, and to the
     colour the same camera saw there. Where the reference did not see the point, the mask is 0.
     """
-    for job in nb.prange(sizes.shape[0] * _BANDS):
-        k = job // _BANDS
-        band = job % _BANDS
+    for job in nb.prange(sizes.shape[0] * BANDS):
+        k = job // BANDS
+        band = job % BANDS
         height = sizes[k, 0]
         width = sizes[k, 1]
         fx, fy = np.float32(intrinsics[k, 0]), np.float32(intrinsics[k, 1])
@@ -86,7 +87,7 @@ def compare(
         last = np.int32(-1)
         a = b = c_ = np.int32(0)
         x2 = y2 = ax = ay = bx = by = inv = np.float32(0.0)
-        for row in range(band * height // _BANDS, (band + 1) * height // _BANDS):
+        for row in range(band * height // BANDS, (band + 1) * height // BANDS):
             for column in range(width):
                 p = offsets[k] + row * width + column
                 stack[p, 0] = stack[p, 1] = stack[p, 2] = 0.0
@@ -125,11 +126,11 @@ def compare(
                     or abs(reference_depth[q + width + 1] - z) > far
                 ):
                     continue
-                drawn = _cubic(reference, q, width, u - np.float32(iu), v - np.float32(iv))
+                drawn, fine = _cubic_pair(reference, detail, q, width, u - np.float32(iu), v - np.float32(iv))
                 if not abs(plate[p] + drawn) < 1e30:  # a plate is missing
                     continue
                 stack[p, 0] = looks[t] * (plate[p] - drawn)
-                stack[p, 1] = looks[t] * _HALF * (plate[p] + drawn)
+                stack[p, 1] = looks[t] * (fine + _HALF * (plate[p] - drawn))
                 stack[p, 2] = looks[t]
                 known[p] = True
 
@@ -174,7 +175,7 @@ def _cubic_weights(f):
 
 
 @inline
-def _cubic(image, q, width, fu, fv):
+def cubic(image, q, width, fu, fv):
     """Cubic interpolation at fractions (fu, fv) right of and below pixel q."""
     a0, a1, a2, a3 = _cubic_weights(fu)
     b0, b1, b2, b3 = _cubic_weights(fv)
@@ -187,6 +188,19 @@ def _cubic(image, q, width, fu, fv):
     r += width
     total += b3 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     return total
+
+
+@inline
+def _cubic_pair(one, other, q, width, fu, fv):
+    """`cubic` of two images at the same place."""
+    a0, a1, a2, a3 = _cubic_weights(fu)
+    first = second = np.float32(0.0)
+    r = q - width - 1
+    for b in _cubic_weights(fv):
+        first += b * (a0 * one[r] + a1 * one[r + 1] + a2 * one[r + 2] + a3 * one[r + 3])
+        second += b * (a0 * other[r] + a1 * other[r + 1] + a2 * other[r + 2] + a3 * other[r + 3])
+        r += width
+    return first, second
 
 
 @nb.njit(cache=True, nogil=True)
@@ -236,7 +250,8 @@ def normal_equations(
 
     D is the blurred masked difference, M the blurred mask, so that nothing outside the mask leaks in: at the true
     surface D is zero however much is blurred. The image slope is that of the mean of plate and drawing (efficient
-    second-order minimisation, Benhimane and Malis 2004). rho is Geman-McClure.
+    second-order minimisation, Benhimane and Malis 2004), with the detail of all cameras (detail.py). rho is
+    Geman-McClure.
     """
     turn = rotations.astype(np.float32)
     usual = np.float32(scale * scale)

@@ -23,16 +23,16 @@ ABOVE_ZERO = (
 class TrackSettings:
     """Settings of the Gauss-Newton tracker. None has an absolute unit."""
 
-    finest_blur: float = 0.7  # pixels of a plate at working size: sigma of the sharpest stage
+    finest_blur: float = 0.5  # pixels of a plate at working size: sigma of the sharpest stage
     coarsest_blur: float = 0.045  # of the head's radius: sigma of the surface's first stage
     rigid_blur: float = 0.09  # of the head's radius: sigma of the stage that moves the whole head
     iterations: int = 3  # Gauss-Newton steps a stage that optical flow replaces
     refine_iterations: int = 2  # of a stage that follows it
     finest_iterations: int = 4  # of the sharpest stage; the last one goes to where the others lead
-    after_flow: int = 3  # stages, the finest ones, that follow a start by optical flow
-    stiffness: float = 2.8e7  # of bending, against the plates: see `solver.FrameSolver.bending`
+    after_flow: int = 2  # stages, the finest ones, that follow a start by optical flow
+    stiffness: float = 7e6  # of bending, against the plates: see `solver.FrameSolver.bending`
     softest: float = 4e3  # bending's limits, relative to the plates, where the blur is as wide as an edge is long
-    stiffest: float = 6e4
+    stiffest: float = 8e4
     rest: float = 0.05  # bending against the template, relative to bending against the previous frame
     prediction: float = 0.5  # share of the last frame's motion that the next frame begins with
     working_pixels: int = 400_000  # plates larger than this are tracked at a reduced size

@@ -20,6 +20,7 @@ from ..capture import Camera
 from ..template import Template
 from .appearance import Memory, Reading
 from .carry import Carrier
+from .detail import share_detail
 from .flow import FlowStart
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
 from .rigid import align, rigid_step
@@ -74,7 +75,11 @@ class FrameSolver:
 
         The systems' factorisations are made here, from the reference alone, so that a resumed take gives the same bits.
         """
-        self.memory = [Memory(self.surface, lv, vertices, im) for lv, im in zip(self.levels, images, strict=True)]
+        detail = share_detail(self.surface, self.levels[-1], vertices, images[-1])
+        self.memory = [
+            Memory(self.surface, level, vertices, image, detail if image is images[-1] else image)
+            for level, image in zip(self.levels, images, strict=True)
+        ]
         for memory, image in zip(self.memory, images, strict=True):
             memory.look(vertices)
             reading = memory.read(vertices, image, 1.0)

@@ -64,10 +64,11 @@ def compare(
     remembered: Tensor,  # [K, V, 3] float32: where they were in the reference frame, in each camera's space
     plate: Tensor,  # [K, H, W] float32: this frame
     reference: Tensor,  # [K, H, W] float32: the reference frame
+    detail: Tensor,  # [K, H, W] float32: the same with the detail that slopes are made of, see detail.py
     reference_depth: Tensor,  # [K, H, W] float32: its z-buffer
     tolerance: float,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
 ) -> tuple[Tensor, Tensor]:
-    """(barycentric [N, 3], values [N, 3]: mask * (plate - drawn), mask * (plate + drawn) / 2, mask)."""
+    """As `kernels.compare`: barycentric [N, 3] and, times the mask, values [N, 3]: difference, for slopes, 1."""
     width = views.width
     x, y = pixels.flatten(0, 1)[seen.corners].unbind(2)  # [N, 3] each
     ax, ay, bx, by = x[:, 0] - x[:, 2], y[:, 0] - y[:, 2], x[:, 1] - x[:, 2], y[:, 1] - y[:, 2]
@@ -88,11 +89,11 @@ def compare(
     buffer = reference_depth.flatten()
     for step in (0, 1, width, width + 1):
         known = known & ((buffer[corner + step] - z).abs() <= tolerance)
-    drawn = _cubic(reference.flatten(), corner, width, u - left, v - top)
+    drawn, fine = (_cubic(image.flatten(), corner, width, u - left, v - top) for image in (reference, detail))
     now = plate.flatten()[seen.pixel]
     known = known & ((now + drawn).abs() < 1e30)  # not so: a plate is missing
     mask = torch.where(known, seen.looks, 0.0)
-    values = torch.stack([now - drawn, 0.5 * (now + drawn), torch.ones_like(now)], 1)
+    values = torch.stack([now - drawn, fine + 0.5 * (now - drawn), torch.ones_like(now)], 1)
     return weights, torch.where(known[:, None], values, 0.0) * mask[:, None]
 
 

@@ -37,9 +37,14 @@ class Reading:
 class TorchMemory:
     """The reference frame in some cameras of one size."""
 
-    def __init__(self, surface: TorchSurface, views: Views, vertices: Tensor, image: Tensor, tolerance: float):
-        """Remember `image` [K, H, W] of the mesh at `vertices` [V, 3]; `tolerance` as in `kernels.compare`."""
-        self.surface, self.views, self.image, self.tolerance = surface, views, image, tolerance
+    def __init__(
+        self, surface: TorchSurface, views: Views, vertices: Tensor, image: Tensor, detail: Tensor, tolerance: float
+    ):
+        """Remember `image` and the same with the `detail` of slopes [K, H, W] of the mesh at `vertices` [V, 3].
+
+        `tolerance` as in `kernels.compare`.
+        """
+        self.surface, self.views, self.image, self.detail, self.tolerance = surface, views, image, detail, tolerance
         self.points, pixels = views.locate(vertices)
         self.depth = self._draw(self.points, pixels)[1]
 
@@ -56,7 +61,7 @@ class TorchMemory:
         points, pixels = self.views.locate(vertices)
         seen, views, depth = self._seen, self.views, points[..., 2].contiguous()
         barycentric, values = kernels.compare(
-            seen, views, pixels, depth, self.points, image, self.image, self.depth, self.tolerance
+            seen, views, pixels, depth, self.points, image, self.image, self.detail, self.depth, self.tolerance
         )
         stack = kernels.blur(kernels.spread(seen, values, views), views.blur)
         stack = kernels.subtract_shading(stack, SHADING * views.blur)

@@ -24,6 +24,7 @@ from ..errors import WorkError
 from ..template import Template
 from .appearance import locate
 from .carry import Carrier
+from .detail import share_detail
 from .flow import FlowStart
 from .pyramid import LevelCameras, level_cameras, working_scale
 from .rigid import align as align_on_host
@@ -78,7 +79,7 @@ class TorchSolver:
         self._flow = FlowStart(self.surface, self.levels[-1], self._flow_system)
         self.visible = np.zeros(0, bool)  # [T] what the reference saw
         self._memory: list[list[Part]] = []  # of every level
-        self._reference: tuple[Array, Pictures] | None = None
+        self._reference: tuple[Array, Pictures, Array] | None = None  # the last: with the detail of slopes, finest
 
     def pyramid(self, plates: list[Array | None]) -> Pictures:
         """The plates of a frame (float32, working size) for every stage, on the device."""
@@ -86,7 +87,8 @@ class TorchSolver:
 
     def remember(self, vertices: Array, images: Pictures) -> float:
         """Take `vertices` [V, 3] and their plates as the reference; returns the share of triangles any camera sees."""
-        self._reference, self._memory = (vertices, images), []
+        detail = share_detail(self.surface, self.levels[-1], vertices, images.finest)
+        self._reference, self._memory = (vertices, images, detail), []
         hessian, gradient, self.visible = self._fitting(self._look_at_reference)
         if self.visible.any():
             self._flow_system.assemble(hessian, gradient)
@@ -189,7 +191,7 @@ class TorchSolver:
 
     def _look_at_reference(self) -> tuple[Array, Array, Array]:
         """The finest level's normal equations at the reference [T, 6, 6], [T, 3, 3], and what it sees [T]."""
-        vertices, images = self._reference
+        vertices, images, _ = self._reference
         vertices, parts = self._tensor(vertices), self._memory[-1]
         pictures = [images.levels[-1][part.group][part.which] for part in parts]
         hessian = gradient = 0.0
@@ -217,16 +219,20 @@ class TorchSolver:
 
     def _build_memory(self) -> None:
         """What the reference shows, in parts of at most `most` cameras."""
-        vertices, images = self._reference
+        vertices, images, detail = self._reference
         here = self._tensor(vertices)
+        finest = [np.stack([self.levels[-1].view(detail, k) for k in group]) for group in self.groups]
+        finest = [torch.as_tensor(pictures, device=self.device) for pictures in finest]
         self._memory = []
         for level, views, pictures in zip(self.levels, self.views, images.levels, strict=True):
             depth = np.median(locate(vertices, level)[2], axis=1)
             tolerance = self.surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
             parts = []
-            for group, (cameras, picture) in enumerate(zip(views, pictures, strict=True)):
+            details = finest if pictures is images.levels[-1] else pictures
+            for group, (cameras, picture, slope) in enumerate(zip(views, pictures, details, strict=True)):
                 for which in slices(len(picture), self.most):
-                    memory = TorchMemory(self._surface, cameras.part(which), here, picture[which], tolerance)
+                    part = cameras.part(which)
+                    memory = TorchMemory(self._surface, part, here, picture[which], slope[which], tolerance)
                     parts.append(Part(group, which, memory))
             self._memory.append(parts)
 
