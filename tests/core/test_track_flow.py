@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import twins
-from track_scenes import Film, film_ball, look_at_sheet, sheet_level, solve
+from test_track_kernels import plane_picture
+from track_scenes import Film, film_ball, look_at_sheet, sheet_level, sheet_template, solve
 
 from topo4d_blender.core.track import kernels
 from topo4d_blender.core.track.settings import TrackSettings
@@ -87,3 +88,19 @@ def test_flow_that_lies_is_outvoted(film):
     moved, _ = started(film, film.frames[0], now)
     honest, _ = started(film, film.frames[0], film.frames[1])
     assert np.median(np.linalg.norm(moved - honest, axis=1)[film.seen]) < 0.4 * film.pixel
+
+
+def test_a_mesh_of_forty_thousand_vertices_is_followed():
+    """More than OpenCV takes in a row: 32,766."""
+    sizes = ((64, 56),) * 3
+    level, template = sheet_level(sizes, 0.7), sheet_template(199, 199)
+    solver = FrameSolver(template, look_at_sheet(sizes, 0.7), TrackSettings())
+    shift = np.array([0.05, -0.03, 0.0])
+    frames = [
+        solver.pyramid([np.repeat(level.view(flat, k)[..., None], 3, axis=2) for k in range(3)])
+        for flat in (plane_picture(level, at) for at in (np.zeros(3), shift))
+    ]
+    solver.remember(template.vertices, frames[0])
+    moved, _ = solver.flow(template.vertices, frames[0][-1], frames[1][-1])
+    inner = (np.abs(template.vertices[:, :2]) < 0.7).all(axis=1)
+    assert np.linalg.norm((moved - template.vertices)[inner].mean(axis=0) - shift) < 0.2 * np.linalg.norm(shift)

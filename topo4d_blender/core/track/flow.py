@@ -16,6 +16,7 @@ from .appearance import THREADS, Projection, project
 from .kernels import flow_equations
 from .pyramid import LevelCameras
 from .rigid import rigid_step
+from .sight import sample
 from .surface import Surface
 from .system import Factors, MeshSystem
 
@@ -91,8 +92,8 @@ class FlowStart:
                 np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
             )
             inside, x, y = self._looked_at(seen, k)
-            x, y = (np.where(inside, c, 0).astype(np.float32)[:, None] for c in (x - left, y - top))
-            flow[k] = cv2.remap(field, x, y, cv2.INTER_LINEAR)[:, 0]
+            places = np.where(inside[:, None], np.stack([x - left, y - top], axis=1) + np.float32(0.5), 0)
+            flow[k] = sample(field, places)
             known[k] = inside
 
         list(THREADS.map(work, range(count)))

@@ -161,7 +161,8 @@ class FrameSolver:
     def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:
         """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
         level = self.levels[-1]
-        good = np.flatnonzero(np.isfinite(reading.residual))
+        every = max(1, len(reading.residual) // ENOUGH)
+        good = every * np.flatnonzero(np.isfinite(reading.residual[::every]))
         r, slope, camera = reading.residual[good], reading.slope[good], level.camera_of[reading.pixels[good]]
         w = (scale**2 / (scale**2 + r**2)) ** 2
         count = len(level.sizes)

@@ -20,7 +20,7 @@ DAMPING = 1e-3  # Levenberg damping of every vertex, relative to the median phot
 STIFF = 2.0  # a prior this many times stiffer than the plates is solved with a factorisation, see `prepare`
 PREPARED = (10.0, 100.0, 1e3, 1e4)  # priors, relative to the median photometric stiffness: one is never far
 ITERATIONS = 60
-TOLERANCE = 3e-2  # of a step's residual: more digits are wasted on a step that is relinearised anyway
+TOLERANCE = 0.1  # of a step's residual: more digits are wasted on a step that is relinearised anyway
 
 
 class MeshSystem:
