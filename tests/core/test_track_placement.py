@@ -12,6 +12,7 @@ from track_scenes import look_at_sheet, sheet_template
 from topo4d_blender.core.capture import open_capture
 from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take, TakeRequest
+from topo4d_blender.core.take.flagged import flagged
 from topo4d_blender.core.track import track_take
 from topo4d_blender.core.track.placement import Fit, in_words, measure_fit
 from topo4d_blender.core.track.sight import SmallViews, sample
@@ -139,6 +140,9 @@ def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(ball, ball_folder,
     kind, sentence = told[0]
     assert kind == "warning" and "does not seem to fit frame 1" in sentence and str(picture) in sentence
     assert [kind for kind, _ in told].count("warning") == 1 and ("frame", 2) in told
+    metrics = Take.open(tmp_path / "take").metrics()
+    assert metrics[1]["flags"] == ["does_not_fit"] and "does_not_fit" not in metrics[2]["flags"]
+    assert "Frame 1: the mesh given here does not seem to lie on the head" in flagged(metrics)
     with Image.open(picture) as shown:
         assert shown.width > shown.height and np.ptp(np.asarray(shown.convert("L"))) > 100
 
@@ -148,3 +152,4 @@ def test_a_take_with_the_right_template_says_nothing_and_leaves_no_picture(ball,
     told = _track(ball, ball_folder, tmp_path / "take", ball.template.vertices)
     assert [kind for kind, _ in told] == ["frame", "frame"]
     assert not list((tmp_path / "take").glob("*.png"))
+    assert Take.open(tmp_path / "take").metrics()[1]["flags"] == []

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 WORDS = {
     "missing_plates": "No plate from",
     "dark_plates": "Nothing to be seen on the plate of",
+    "does_not_fit": "The mesh given here does not seem to lie on the head",
     "lost_region": "A part of the face wears other colours than its own",
     "folded_triangles": "The mesh is folded over",
     "implausible_motion": "Vertices jump, or the head leaps",

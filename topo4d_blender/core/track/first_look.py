@@ -28,6 +28,7 @@ class FirstLook:
         self._walker, self._folder = walker, folder
         self._reference: int | None = None
         self._measured: set[int] = set()
+        self.misfits: set[int] = set()  # frames in which the given mesh does not seem to lie on the head
 
     def __call__(self, frame: int, vertices: Array, what: str) -> None:
         """Make `frame`, in which `what` ("the template") lies at `vertices` [V, 3], the reference.
@@ -65,6 +66,7 @@ class FirstLook:
         if fit is None or fit.fits:
             _drop(picture)  # of a mesh that did not
             return
+        self.misfits.add(frame)
         from ..report.overlay import draw_overlay
 
         capture = self._walker.capture

@@ -167,6 +167,8 @@ class _Track:
             nothing = Solution(vertices, np.zeros(len(self._walker.capture.cameras)), 1.0, 0)
             metrics = {**self._walker.describe(frame, nothing, None, []), "given": True}
             metrics["seconds"] = round(time.perf_counter() - began, 3)
+            if frame in self._first_look.misfits:
+                metrics["flags"] = [*metrics["flags"], "does_not_fit"]
             self.write(frame, vertices, metrics)
         self._progress.advance()
 
