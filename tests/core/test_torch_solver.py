@@ -15,12 +15,14 @@ from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver, Solution
 from topo4d_blender.core.track.torch_solver import TorchSolver
 
+SHIPPED = system.TOLERANCE
 LAST = 2  # the frame that the tests solve: up to 3 px from the first
 
 
 @pytest.fixture(autouse=True)
 def as_many_digits(monkeypatch):
-    """The numba tracker's steps are solved as far as the device's, which does not stop early."""
+    """The numba tracker's steps are solved nearly as far as the device's, which does not stop early: what is left is
+    what the tests are about, cameras of several sizes, plates that are missing. The first test is as shipped."""
     monkeypatch.setattr(system, "TOLERANCE", 1e-2)
 
 
@@ -58,17 +60,18 @@ def run(solver: TorchSolver | FrameSolver, film: Film, flow: bool = False, **pla
     return solver.solve(images, *[vertices] * 3, before=reference if flow else None)
 
 
-def agree(film: Film, ours: Solution, numba: Solution, worst: float = 0.05) -> None:
-    """The same solution: vertices seen (the `worst` to so many pixels) and hidden, residuals, what was seen, steps."""
+def agree(film: Film, ours: Solution, numba: Solution) -> None:
+    """The same solution: vertices seen and hidden, residuals, what was seen, how many steps."""
     apart = np.linalg.norm(ours.vertices - numba.vertices, axis=1) / film.pixel
-    assert apart[film.seen].mean() < 0.01 and apart[film.seen].max() < worst and apart.max() < 0.2
+    assert apart[film.seen].mean() < 0.01 and apart[film.seen].max() < 0.05 and apart.max() < 0.2
     np.testing.assert_allclose(ours.residual_px, numba.residual_px, rtol=0.05)
     assert ours.seen == pytest.approx(numba.seen, abs=0.04) and ours.iterations == numba.iterations
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("flow", [False, True])
-def test_a_frame_is_found_as_by_the_numba_tracker(film, device, flow):
+def test_a_frame_is_found_as_by_the_numba_tracker(film, device, flow, monkeypatch):
+    monkeypatch.setattr(system, "TOLERANCE", SHIPPED)
     ours, numba = (run(solver_on(d, film), film, flow) for d in (device, "numba"))
     agree(film, ours, numba)
     assert film.error_px(film.template.vertices, LAST).max() > 2.5

@@ -61,11 +61,11 @@ def test_flow_follows_a_fast_motion_to_within_a_pixel(film):
     np.testing.assert_allclose(*lengths, rtol=1e-9)
 
 
-def test_a_fast_frame_is_found_with_flow_in_half_the_steps(film):
-    with_flow, without = solve(film, 1, flow=True), solve(film, 1)
-    assert film.error_px(with_flow.vertices, 1).max() < 0.8 and film.error_px(with_flow.vertices, 1).mean() < 0.2
-    assert film.error_px(with_flow.vertices, 1).max() < 1.1 * film.error_px(without.vertices, 1).max()
-    assert 2 * with_flow.iterations <= without.iterations
+def test_a_fast_frame_is_found_with_flow_and_not_without(tmp_path):
+    film = film_ball(tmp_path, motion_mm=30.0, turn_deg=15.0)
+    with_flow, without = (film.error_px(solve(film, 1, flow=flow).vertices, 1) for flow in (True, False))
+    assert with_flow.max() < 0.8 and with_flow.mean() < 0.2
+    assert without.mean() > 5 * with_flow.mean()
 
 
 def test_cameras_without_a_plate_are_left_out(film):

@@ -178,7 +178,7 @@ def conjugate_gradients(full: sp.csr_matrix, inverse: Array, right: Array, toler
 
 
 def share_detail(
-    triangles, vertices, level, ids, depth, image, tolerance, width, own, facing
+    triangles, vertices, level, ids, depth, image, tolerance, width, own, facing, brighter
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """(picture [P], doubt [P]: how near a decision was, how many other cameras had a say [P])."""
     lows, highs = {}, {}
@@ -229,9 +229,12 @@ def share_detail(
             doubt[p] = min(doubt[p], abs(away.max() - 1), abs(u - round(u)), abs(v - round(v)))
             if away.max() > 1:
                 continue
+            light = lows[k][row, column] / lows[j][top, left]
+            doubt[p] = min(doubt[p], abs(light / brighter - 1), abs(light * brighter - 1))
+            if not 1 / brighter < light < brighter:
+                continue
             others[p] += 1
             share = min(1.0, cosine * pixels / fine) ** 2
-            light = np.clip(lows[k][row, column] / max(lows[j][top, left], 1e-3), 0.2, 5.0)
             total += share * light * cubic(highs[j], u, v)
             weight += share
         out[p] = lows[k][row, column] + total / weight

@@ -72,6 +72,14 @@ def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projectio
     return Projection(points, pixels, vertex_depth, ids, depth)
 
 
+def reach(surface: Surface, level: LevelCameras, depth: Array) -> float:
+    """How far from a z-buffer a point may lie and still be what it shows: an edge and two pixels, capture units.
+
+    `depth` [K, V] is that of the vertices.
+    """
+    return surface.edge_length + 2.0 * float(np.median(np.median(depth, axis=1) / level.intrinsics[:, 0]))
+
+
 @dataclass(frozen=True)
 class Reading:
     """The plates of a frame held against the reference, at one level."""
@@ -91,8 +99,7 @@ class Memory:
         """Remember `image` [P] of the mesh at `vertices` [V, 3], and the same with the `detail` of slopes [P]."""
         self.surface, self.level, self.image, self.detail = surface, level, image, detail
         self.projection = project(vertices, surface.triangles, level)
-        depth = np.median(self.projection.vertex_depth, axis=1)
-        self.tolerance = surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
+        self.tolerance = reach(surface, level, self.projection.vertex_depth)
         count, triangles = level.pixels, len(surface.triangles)
         self._stack, self._known = np.empty((count, 3), np.float32), np.empty(count, bool)
         self._residual, self._slope = np.empty(count, np.float32), np.empty(count, np.float32)

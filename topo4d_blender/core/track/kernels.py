@@ -1,7 +1,7 @@
 """The tracker's hot loops, in numba: draw the remembered face where the mesh now is, and form the normal equations.
 
-All but two have slow plain twins in tests/core/twins.py; `locate` and `flow_equations` are held to formulas.
-Threads share the work by triangle, by vertex or by rows of pixels,
+One more, which runs once a reference, is in detail.py. All but two have slow plain twins in tests/core/twins.py;
+`locate` and `flow_equations` are held to formulas. Threads share the work by triangle, by vertex or by rows of pixels,
 and every sum has one owner and one order: the same input gives the same bits on any number of threads.
 
 Names: V vertices, T triangles, K cameras, P pixels of all cameras together (flat buffers, see pyramid.LevelCameras).

@@ -6,7 +6,8 @@ Energy over vertices V, at one stage:
 
 D is the difference between the plates and the reference frame drawn on the mesh where it now is, blurred under the
 mask M of what the reference saw and rid of slow shading (see `appearance`); rho is Geman-McClure, L the uniform graph
-Laplacian, B the previous frame moved rigidly to this one, R the template likewise. Gauss-Newton, all cameras at once.
+Laplacian, B the previous frame moved rigidly to this one, R the template likewise. Gauss-Newton, all cameras at once,
+with slopes of the detail that the cameras share (see `detail`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an
 OUTLIER = 6.0
 MOST_RATIO = 0.7  # of a step to the one before: what shrinks less is not trusted to go on so
 ENOUGH = 100_000  # pixels tell what is usual among all
+ENOUGH_EACH = 2_000  # of the camera that sees the least
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class FrameSolver:
         """
         detail = share_detail(self.surface, self.levels[-1], vertices, images[-1])
         self.memory = [
-            Memory(self.surface, level, vertices, image, detail if image is images[-1] else image)
+            Memory(self.surface, level, vertices, image, detail if level.pixels == self.levels[-1].pixels else image)
             for level, image in zip(self.levels, images, strict=True)
         ]
         for memory, image in zip(self.memory, images, strict=True):
@@ -161,7 +163,8 @@ class FrameSolver:
     def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:
         """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
         level = self.levels[-1]
-        every = max(1, len(reading.residual) // ENOUGH)
+        seen_by = np.bincount(level.camera_of[reading.pixels], minlength=1)
+        every = max(1, int(seen_by[seen_by > 0].min(initial=0)) // ENOUGH_EACH)
         good = every * np.flatnonzero(np.isfinite(reading.residual[::every]))
         r, slope, camera = reading.residual[good], reading.slope[good], level.camera_of[reading.pixels[good]]
         w = (scale**2 / (scale**2 + r**2)) ** 2

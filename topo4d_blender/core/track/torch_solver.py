@@ -2,7 +2,8 @@
 
 What runs where: plates cross to the device once a frame, as bytes; pyramid, visibility, comparison, blurs, normal
 equations, steps and the noise's median are made there, all cameras of one size in one call. On the host stay optical
-flow (OpenCV's, the start of a frame: the CPU's own code, so both start from the same place) and, at the end of a stage,
+flow (OpenCV's, the start of a frame: the CPU's own code, so both start from the same place), once a reference the
+detail its cameras share (`detail`) and, at the end of a stage,
 the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where it finds
 what is seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from ..capture import Camera
 from ..errors import WorkError
 from ..template import Template
-from .appearance import locate
+from .appearance import locate, reach
 from .carry import Carrier
 from .detail import share_detail
 from .flow import FlowStart
@@ -225,10 +226,9 @@ class TorchSolver:
         finest = [torch.as_tensor(pictures, device=self.device) for pictures in finest]
         self._memory = []
         for level, views, pictures in zip(self.levels, self.views, images.levels, strict=True):
-            depth = np.median(locate(vertices, level)[2], axis=1)
-            tolerance = self.surface.edge_length + 2.0 * float(np.median(depth / level.intrinsics[:, 0]))
+            tolerance = reach(self.surface, level, locate(vertices, level)[2])
             parts = []
-            details = finest if pictures is images.levels[-1] else pictures
+            details = finest if (level.sizes == self.levels[-1].sizes).all() else pictures
             for group, (cameras, picture, slope) in enumerate(zip(views, pictures, details, strict=True)):
                 for which in slices(len(picture), self.most):
                     part = cameras.part(which)
