@@ -253,6 +253,15 @@ def test_another_take_is_refused(take, change, word, resume):
     assert everything(take.folder) == before
 
 
+def test_other_settings_are_named_with_their_values(take):
+    ours, theirs = {"steps": 4, "blur": 0.5}, {"steps": 4, "blur": 0.7, "rest": 0.1}
+    Take.create(take.folder.parent / "set", dataclasses.replace(REQUEST, settings=ours), TEMPLATE).write_geometry(
+        1, vertices(1), {}
+    )
+    with refused("settings", "blur is 0.5 there and 0.7 here", "rest is not set there and 0.1 here"):
+        Take.create(take.folder.parent / "set", dataclasses.replace(REQUEST, settings=theirs), TEMPLATE, resume=True)
+
+
 def test_another_template_is_refused(take):
     with refused("another take", "template"):
         Take.create(take.folder, REQUEST, dataclasses.replace(TEMPLATE, vertices=2 * np.eye(3)), resume=True)

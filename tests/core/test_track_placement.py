@@ -10,6 +10,7 @@ from PIL import Image
 from track_scenes import look_at_sheet, sheet_template
 
 from topo4d_blender.core.capture import open_capture
+from topo4d_blender.core.evaluate import evaluate_take
 from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.take.flagged import flagged
@@ -143,6 +144,8 @@ def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(ball, ball_folder,
     metrics = Take.open(tmp_path / "take").metrics()
     assert metrics[1]["flags"] == ["does_not_fit"] and "does_not_fit" not in metrics[2]["flags"]
     assert "Frame 1: the mesh given here does not seem to lie on the head" in flagged(metrics)
+    said = evaluate_take(Take.open(tmp_path / "take"), ball_folder / "truth.npz")["warnings"]
+    assert any("given in frame 1 does not seem to lie on the head" in sentence for sentence in said)
     with Image.open(picture) as shown:
         assert shown.width > shown.height and np.ptp(np.asarray(shown.convert("L"))) > 100
 

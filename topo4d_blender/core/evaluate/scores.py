@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..capture.patterns import frames_text
 from ..errors import RequestError
+from ..flags import flags_of
 from ..take import Take
 from .distance import surface_distance
 from .truth import Truth, read_truth
@@ -86,6 +88,12 @@ def _scored_frames(take: Take, known: Truth, path: Path) -> tuple[list[int], lis
     if len(frames) < len(solved):
         absent = sorted(set(solved) - set(frames))
         warnings.append(f"{path} does not know {len(absent)} of the solved frames (the first is {absent[0]}).")
+    misfits = [frame for frame, line in sorted(take.metrics().items()) if "does_not_fit" in flags_of(line)]
+    if misfits:
+        warnings.append(
+            f"The mesh given in frame {frames_text(misfits)} does not seem to lie on the head, and what is solved from "
+            f"it neither; {take.folder} has a picture (fit_*.png)."
+        )
     unsolved = len(set(take.request.frames) - set(solved))
     if unsolved:
         warnings.append(f"{unsolved} of the {len(take.request.frames)} frames asked for are not solved yet.")

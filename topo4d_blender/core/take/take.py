@@ -280,14 +280,25 @@ class Take:
         differ = "differs" if differing in (["template"], ["capture"], ["method"], ["unit_mm"]) else "differ"
         if differing:
             raise RequestError(
-                f"{self.folder} holds another take (its {', '.join(differing)} {differ} from what is asked); "
-                "name another folder, or ask for the same again with --resume."
+                f"{self.folder} holds another take (its {', '.join(differing)} {differ} from what is asked"
+                f"{self._settings_in_words(request)}); name another folder, or ask for the same again with --resume."
             )
         if not resume:
             raise RequestError(
                 f"{self.folder} already holds this take with {len(self.solved_frames())} of {len(request.frames)} "
                 "frames solved; add --resume to go on, or name another folder."
             )
+
+    def _settings_in_words(self, request: TakeRequest) -> str:
+        """Which settings are others than in `request`: ": finest_blur is 0.4 there, not set here"; "" if none is."""
+
+        def said(values: dict, name: str) -> str:
+            return str(values.get(name, "not set"))
+
+        ours, theirs = self.request.settings, request.settings
+        names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        words = ", ".join(f"{name} is {said(ours, name)} there and {said(theirs, name)} here" for name in names)
+        return f": {words}" if words else ""
 
     def _goes_on(self, frames: tuple[int, ...]) -> bool:
         """Whether what is solved would have been solved just so in the order `frames`."""
