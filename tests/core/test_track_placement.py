@@ -111,6 +111,8 @@ def test_what_two_cameras_do_not_see_is_not_judged(ball):
 def test_the_words_say_how_bad_it_is_and_what_would_be_better():
     fit = Fit(0.03, 0.05, 0.1, 0.81, 0.89, np.zeros(3), (0.03, 0.2, 0.02))
     assert "3 %" in in_words(fit, 1.0) and "81 % if it were about 0.89 times as large" in in_words(fit, 1.0)
+    other = replace(fit, best=fit.given, shaped=(0.12, 0.32, 0.01))
+    assert not other.has_the_shape and "32 % instead of 12 %: another head" in in_words(other, 1.0)
     moved = replace(fit, scale=1.0, shift=np.array([0, -0.02, 0]))
     assert "-20 mm along y" in in_words(moved, 1000.0)
 

@@ -62,4 +62,9 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL:
         return StorageError(f"The disk is full: {path} could not be written; free some space and run again to go on.")
     reason = error.strerror or str(error)
-    return StorageError(f"{path} cannot be written ({reason}); check its permissions or choose another folder.")
+    mend = (
+        "choose another folder"
+        if isinstance(error, FileNotFoundError)
+        else "check its permissions or choose another folder"
+    )
+    return StorageError(f"{path} cannot be written ({reason}); {mend}.")

@@ -125,7 +125,10 @@ def in_words(fit: Fit, unit_mm: float) -> str:
         better = f"; {_percent(fit.best)} if it were moved by about {way:+.0f} mm along {'xyz'[axis]}"
     elif not fit.has_the_shape:
         given, best, _ = fit.shaped
-        better = f"; {_percent(best)} for {_percent(given)} if each part of it lay a little further in or out"
+        better = (
+            f"; with each of its parts a little further in or out {_percent(best)} instead of {_percent(given)}: "
+            "another head, or this one turned or far from its place"
+        )
     given, chance = _percent(fit.given), _percent(fit.chance)
     return f"{given} of what its surface shows looks alike to the cameras that see it (by chance {chance}{better})"
 
