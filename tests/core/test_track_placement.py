@@ -12,11 +12,12 @@ from track_scenes import look_at_sheet, sheet_template
 from topo4d_blender.core.capture import open_capture
 from topo4d_blender.core.evaluate import evaluate_take
 from topo4d_blender.core.progress import Progress
+from topo4d_blender.core.raster import sample
 from topo4d_blender.core.take import Take, TakeRequest
 from topo4d_blender.core.take.flagged import flagged
 from topo4d_blender.core.track import track_take
 from topo4d_blender.core.track.placement import Fit, in_words, measure_fit
-from topo4d_blender.core.track.sight import SmallViews, sample
+from topo4d_blender.core.track.sight import SmallViews
 
 MM = 1 / 1000  # the ball's unit is the metre
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..capture import Camera
-from ..raster import rasterise
+from ..raster import rasterise, sample
 from ..template import Template
 
 Array = np.ndarray
@@ -102,9 +102,8 @@ class Drawn:
         """The mesh wearing `texture` [R, R, 3], unlit."""
         corners = self._template.triangle_loops[self._hit]
         uv = (self._template.uv[corners] * self._weights[..., None]).sum(axis=1)
-        x = uv[:, 0] * texture.shape[1] - 0.5
-        y = (1.0 - uv[:, 1]) * texture.shape[0] - 0.5
-        return self._fill(_sample(texture, x, y))
+        pixels = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1) * (texture.shape[1], texture.shape[0])
+        return self._fill(sample(texture, pixels))
 
     def coloured(self, colours: Array) -> Array:
         """The mesh with `colours` [V, 3] (0..255), shaded by a light at the camera."""
@@ -150,15 +149,6 @@ class Drawn:
         seen = inside.copy()
         seen[inside] = self._depth[inside] <= near[y[inside], x[inside]] + slack
         return seen
-
-
-def _sample(texture: Array, x: Array, y: Array) -> Array:
-    """Bilinear samples [N, 3]; cv2.remap wants pictures narrower than 32767, so the points are folded into one."""
-    width, points = 1024, len(x)
-    count = -(-points // width) * width
-    x, y = (np.pad(v.astype(np.float32), (0, count - points)).reshape(-1, width) for v in (x, y))
-    picture = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return picture.reshape(count, 3)[:points]
 
 
 def _cross(a: Array, b: Array) -> Array:

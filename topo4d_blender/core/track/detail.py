@@ -20,8 +20,9 @@ import numba as nb
 import numpy as np
 
 from .appearance import THREADS, Projection, project, reach
-from .kernels import BANDS, cubic, jit
+from .kernels import BANDS, cubic, hidden, jit
 from .pyramid import LevelCameras
+from .sight import face_normals
 from .surface import Surface
 
 Array = np.ndarray
@@ -42,8 +43,7 @@ def share_detail(surface: Surface, level: LevelCameras, vertices: Array, image: 
     """
     seen = project(vertices, surface.triangles, level)
     low, high, there = _split(level, seen, image)
-    a, b, c = (vertices[surface.triangles[:, n]] for n in range(3))
-    normals = np.cross(b - a, c - a)
+    normals = face_normals(vertices, surface.triangles)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
     turn = np.einsum("jab,kcb->kjac", level.rotations, level.rotations)  # [K, K, 3, 3] from camera k's space to j's
     shift = level.translations[None] - np.einsum("kjab,kb->kja", turn, level.translations)
@@ -139,12 +139,7 @@ def _mean(
                     continue
                 iu, iv = int(u), int(v)
                 q = offsets[j] + iv * wide + iu
-                if (
-                    abs(depth[q] - pz) > tolerance
-                    or abs(depth[q + 1] - pz) > tolerance
-                    or abs(depth[q + wide] - pz) > tolerance
-                    or abs(depth[q + wide + 1] - pz) > tolerance
-                ):
+                if hidden(depth, q, wide, pz, tolerance):
                     continue
                 if not (low[p] < np.float32(LIGHT) * low[q] and low[q] < np.float32(LIGHT) * low[p]):
                     continue

@@ -12,11 +12,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..raster import sample
 from .appearance import THREADS, Projection, project
 from .kernels import flow_equations
 from .pyramid import LevelCameras
 from .rigid import rigid_step
-from .sight import sample
 from .surface import Surface
 from .system import Factors, MeshSystem
 
@@ -42,7 +42,7 @@ class FlowStart:
         How much the cameras know of each vertex hardly changes through a take: a fifth of the steps of CG.
         """
         seen = project(vertices, self.surface.triangles, self.level)
-        known = np.stack([self._looked_at(seen, k)[0] for k in range(len(self.level.sizes))])
+        known = np.stack([self._looked_at(seen, k) for k in range(len(self.level.sizes))])
         flow = np.zeros((*known.shape, 2), np.float32)
         self._assemble(seen.camera_space, flow, known, np.zeros_like(vertices), OUTLIERS[0])
         self._factors = self.system.factorise([STIFFNESS]) if self.system.median_stiffness() > 0 else {}
@@ -91,23 +91,21 @@ class FlowStart:
             field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
                 np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
             )
-            inside, x, y = self._looked_at(seen, k)
-            places = np.where(inside[:, None], np.stack([x - left, y - top], axis=1) + np.float32(0.5), 0)
-            flow[k] = sample(field, places)
-            known[k] = inside
+            known[k] = self._looked_at(seen, k)
+            flow[k] = sample(field, np.where(known[k][:, None], seen.pixels[k] - np.float32([left, top]), 0))
 
         list(THREADS.map(work, range(count)))
         return seen.camera_space, flow, known
 
-    def _looked_at(self, seen: Projection, k: int) -> tuple[Array, Array, Array]:
-        """Which vertices [V] camera `k` sees, away from the picture's edge, and where: columns [V] and rows [V]."""
+    def _looked_at(self, seen: Projection, k: int) -> Array:
+        """Which vertices camera `k` sees, away from the picture's edge.  # [V] bool."""
         depth = self.level.view(seen.depth, k)
         height, width = depth.shape
         x, y = seen.pixels[k].T - np.float32(0.5)
         inside = (x >= EDGE) & (y >= EDGE) & (x < width - 1 - EDGE) & (y < height - 1 - EDGE)
         column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
         inside &= np.abs(depth[row, column] - seen.camera_space[k, :, 2]) < 0.5 * self.surface.edge_length
-        return inside, x, y
+        return inside
 
     def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:
         """Normal equations of the flow around a `motion` [V, 3], into the system."""

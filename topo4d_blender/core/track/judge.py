@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from ..capture import Camera
 from ..template import Template
 from .pose import HeadFit, move_back, vertex_areas, well_seen
-from .sight import vertex_normals
+from .sight import face_normals, vertex_normals
 from .witness import Witness, ring_mean
 
 Array = np.ndarray
@@ -99,7 +99,7 @@ class Judge:
 
     def _folds(self, vertices: Array) -> Array:
         """Triangles turned over against both the template's and their own surroundings.  # [T] bool."""
-        was, now = _face_normals(self._template, self._triangles), _face_normals(vertices, self._triangles)
+        was, now = face_normals(self._template, self._triangles), face_normals(vertices, self._triangles)
         around = vertex_normals(vertices, self._triangles)[self._triangles].sum(axis=1)
         turned = (was * now).sum(axis=1) < 0 if vertices is not self._template else True
         return turned & ((now * around).sum(axis=1) < 0)
@@ -133,8 +133,3 @@ class Judge:
         size = np.bincount(region, self._area * bad) / self._area[seen].sum()
         lost = np.flatnonzero(bad & (size[region] >= REGION))
         return float(self._area[bad].sum() / self._area[seen].sum()), lost[np.argsort(-miss[lost], kind="stable")]
-
-
-def _face_normals(vertices: Array, triangles: Array) -> Array:
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    return np.cross(b - a, c - a)

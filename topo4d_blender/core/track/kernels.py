@@ -119,14 +119,10 @@ def compare(
                 iu = int(u)
                 iv = int(v)
                 q = offsets[k] + iv * width + iu
-                if (
-                    abs(reference_depth[q] - z) > far
-                    or abs(reference_depth[q + 1] - z) > far
-                    or abs(reference_depth[q + width] - z) > far
-                    or abs(reference_depth[q + width + 1] - z) > far
-                ):
+                if hidden(reference_depth, q, width, z, far):
                     continue
-                drawn, fine = _cubic_pair(reference, detail, q, width, u - np.float32(iu), v - np.float32(iv))
+                drawn = cubic(reference, q, width, u - np.float32(iu), v - np.float32(iv))
+                fine = cubic(detail, q, width, u - np.float32(iu), v - np.float32(iv))
                 if not abs(plate[p] + drawn) < 1e30:  # a plate is missing
                     continue
                 stack[p, 0] = looks[t] * (plate[p] - drawn)
@@ -161,6 +157,17 @@ def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, depth0, depth1, depth
 
 
 @inline
+def hidden(zbuffer, q, width, z, far):
+    """Whether a point at depth `z` is not what the four pixels right of and below `q` show, each to within `far`."""
+    return (
+        abs(zbuffer[q] - z) > far
+        or abs(zbuffer[q + 1] - z) > far
+        or abs(zbuffer[q + width] - z) > far
+        or abs(zbuffer[q + width + 1] - z) > far
+    )
+
+
+@inline
 def _cubic_weights(f):
     """Catmull-Rom weights of the four neighbours around a fraction `f` in 0..1 (Keys 1981, a = -1/2)."""
     h2 = _HALF * f * f
@@ -188,19 +195,6 @@ def cubic(image, q, width, fu, fv):
     r += width
     total += b3 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
     return total
-
-
-@inline
-def _cubic_pair(one, other, q, width, fu, fv):
-    """`cubic` of two images at the same place."""
-    a0, a1, a2, a3 = _cubic_weights(fu)
-    first = second = np.float32(0.0)
-    r = q - width - 1
-    for b in _cubic_weights(fv):
-        first += b * (a0 * one[r] + a1 * one[r + 1] + a2 * one[r + 2] + a3 * one[r + 3])
-        second += b * (a0 * other[r] + a1 * other[r + 1] + a2 * other[r + 2] + a3 * other[r + 3])
-        r += width
-    return first, second
 
 
 @nb.njit(cache=True, nogil=True)

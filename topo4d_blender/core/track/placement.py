@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .sight import SmallViews, inside, sample, vertex_normals
+from ..raster import sample
+from .sight import SmallViews, inside, vertex_normals
 
 Array = np.ndarray
 LOOKED_AT = 1500  # vertices, at most

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 
 from ..capture import Camera
-from ..raster import rasterise_views
+from ..raster import rasterise_views, sample
 from ..template import Template
 
 Array = np.ndarray
 LONGEST = 200  # pixels: the longer side of the pictures
 SOFT = 1.0  # pixels of those: sigma of their blur
-WIDE = 256  # places sampled side by side
 FACING = 0.25  # least cosine between a vertex's normal and the way to the camera
 
 
@@ -102,10 +101,15 @@ def inside(camera: Camera, pixels: Array, depth: Array) -> Array:
     return (depth > 0) & (pixels > 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
 
 
+def face_normals(vertices: Array, triangles: Array) -> Array:
+    """Normals of the triangles, as long as twice their areas.  # [T, 3]."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
 def vertex_normals(vertices: Array, triangles: Array) -> Array:
     """Unit normals of the vertices, weighted by area.  # [V, 3]; zero where there is no area."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    area = np.repeat(np.cross(b - a, c - a), 3, axis=0)
+    area = np.repeat(face_normals(vertices, triangles), 3, axis=0)
     sums = np.stack([np.bincount(triangles.ravel(), area[:, d], len(vertices)) for d in range(3)], axis=1)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-300)
 
@@ -118,17 +122,6 @@ def _small(camera: Camera) -> Camera:
     return replace(
         camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y
     )
-
-
-def sample(picture: Array, pixels: Array) -> Array:
-    """Bilinear values of `picture` at continuous `pixels` [N, 2]: [N] or [N, C]."""
-    if not len(pixels):
-        return np.zeros((0, *picture.shape[2:]), np.float32)
-    places = np.zeros((-(-len(pixels) // WIDE) * WIDE, 2), np.float32)
-    places[: len(pixels)] = pixels - 0.5
-    places = places.reshape(-1, WIDE, 2)  # cv2.remap knows neither rows nor columns beyond 32,766
-    values = cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return values.reshape(-1, *picture.shape[2:])[: len(pixels)]
 
 
 def _squared_slope(picture: Array) -> Array:

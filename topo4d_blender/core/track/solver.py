@@ -79,7 +79,9 @@ class FrameSolver:
         """
         detail = share_detail(self.surface, self.levels[-1], vertices, images[-1])
         self.memory = [
-            Memory(self.surface, level, vertices, image, detail if level.pixels == self.levels[-1].pixels else image)
+            Memory(
+                self.surface, level, vertices, image, detail if (level.sizes == self.levels[-1].sizes).all() else image
+            )
             for level, image in zip(self.levels, images, strict=True)
         ]
         for memory, image in zip(self.memory, images, strict=True):
