@@ -93,7 +93,7 @@ class TorchScene:
         self.barycentric, self.values = torch_kernels.compare(
             self.seen, self.views, on(device, scene.now.pixels[k : k + 1]), self.depth,
             on(device, scene.before.camera_space[k : k + 1]), view(scene.plate), view(scene.reference),
-            view(scene.detail), view(scene.before.depth), TOLERANCE,
+            view(scene.detail), view(scene.before.depth), TOLERANCE, on(device, scene.light[k : k + 1]),
         )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class Scene:
         moved[len(sheet) :] += [0.3, 0.2, 0]  # shows skin that the reference did not see
         self.looks = rng.choice([0.0, 0.4, 1.0], len(self.triangles), p=[0.15, 0.25, 0.6]).astype(np.float32)
         self.before, self.now = (project(v, self.triangles, self.level) for v in (rest, moved))
+        self.light = rng.uniform(0.7, 1.4, self.now.vertex_depth.shape).astype(np.float32)
         self.reference, self.plate, self.detail = (self.picture(rng) for _ in range(3))
         self.level.view(self.plate, 1)[:] = np.nan  # a missing plate
         self.stack, self.known = np.full((self.level.pixels, 3), 9.0, np.float32), np.ones(self.level.pixels, bool)
@@ -45,7 +46,7 @@ class Scene:
         return (
             self.now.pixels, self.now.vertex_depth, self.before.camera_space, self.triangles, self.looks, level.sizes,
             level.offsets, level.intrinsics, self.now.ids, self.plate, self.reference, self.detail,
-            self.before.depth, TOLERANCE,
+            self.before.depth, TOLERANCE, self.light,
         )  # fmt: skip
 
     def compare(self) -> np.ndarray:
@@ -189,6 +190,7 @@ class Plane(Scene):
         self.level = sheet_level(((60, 48), (52, 64), (48, 48)), zoom=0.7)
         self.vertices, self.triangles = grid(6, 6)
         self.looks = np.ones(len(self.triangles), np.float32)
+        self.light = np.ones((len(self.level.sizes), len(self.vertices)), np.float32)
         self.before = project(self.vertices, self.triangles, self.level)
         self.reference, self.plate = plane_picture(self.level, np.zeros(3)), plane_picture(self.level, shift)
         self.detail = self.reference

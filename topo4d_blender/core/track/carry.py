@@ -26,7 +26,7 @@ class Carrier:
     def __init__(self, vertices: Array, edges: Array, stiffness: Array):
         """For the template's `vertices` [V, 3] and `edges` [E, 2]; `stiffness` [V] relative to the median."""
         self.template = vertices
-        self.hold = HOLD * np.minimum(stiffness / SEEN, 10.0) ** 2 + LEAST
+        self.hold = HOLD * np.minimum(stiffness / SEEN, 10.0) + LEAST
         matrix = (bending_matrix(vertices, edges) + sp.diags(self.hold)).tocsc()
         self._factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 

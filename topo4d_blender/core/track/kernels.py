@@ -68,13 +68,14 @@ def compare(
     detail,  # [P] float32: the same with the detail that slopes are made of, see detail.py
     reference_depth,  # [P] float32: its z-buffer
     tolerance,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
+    light,  # [K, V] float32: how much brighter the vertices are now, see relight.py
     stack,  # out [P, 3] float32: mask * (plate - drawn), mask * (detail + half of that difference), mask
     known,  # out [P] bool: where the mask is not 0
 ):
     """Draw what each camera remembers onto the mesh where it now is, and hold it against the plate.
 
     Every pixel is followed to its point on the surface, to where that point was in the reference frame, and to the
-    colour the same camera saw there. Where the reference did not see the point, the mask is 0.
+    colour the same camera saw there, in today's light. Where the reference did not see the point, the mask is 0.
     """
     for job in nb.prange(sizes.shape[0] * BANDS):
         k = job // BANDS
@@ -121,8 +122,9 @@ def compare(
                 q = offsets[k] + iv * width + iu
                 if hidden(reference_depth, q, width, z, far):
                     continue
-                drawn = cubic(reference, q, width, u - np.float32(iu), v - np.float32(iv))
-                fine = cubic(detail, q, width, u - np.float32(iu), v - np.float32(iv))
+                brighter = w0 * light[k, a] + w1 * light[k, b] + w2 * light[k, c_]
+                drawn = brighter * cubic(reference, q, width, u - np.float32(iu), v - np.float32(iv))
+                fine = brighter * cubic(detail, q, width, u - np.float32(iu), v - np.float32(iv))
                 if not abs(plate[p] + drawn) < 1e30:  # a plate is missing
                     continue
                 stack[p, 0] = looks[t] * (plate[p] - drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -36,8 +36,9 @@ class Solver(Protocol):
         template: Array,
         check: Callable[[], None],
         before: list[Array] | None,
+        earlier: Sequence[Array],
     ) -> Solution:
-        """Vertices of a frame from `guess` [V, 3]; `previous` and `template` [V, 3] shape the prior.
+        """Vertices of a frame from `guess` [V, 3]; `previous`, `template` and `earlier` frames shape the prior.
 
         `before` are the pictures of the frame that `previous` is of.
         """

@@ -18,7 +18,7 @@ rates and counts are the paper's (`paper_settings`). What differs from its publi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -74,10 +74,11 @@ class PaperSolver:
         template: Array,
         check: Callable[[], None] = lambda: None,
         before: list[Array | None] | None = None,
+        earlier: Sequence[Array] = (),
     ) -> Solution:
         """Vertices of a frame, from `guess` [V, 3]; `previous` [V, 3] is the frame the prior holds them to.
 
-        `template` and `before` are of no use to this method.
+        `template`, `before` and `earlier` are of no use to this method.
 
         The order of views comes from the seed alone, so frames may be solved in any order. `check` is called before
         every iteration and may raise `Cancelled`.

@@ -4,15 +4,16 @@ Energy over vertices V, at one stage:
 
     sum_p M_p rho(D_p(V) / M_p)  +  stiffness (|L (V - B)|^2 + rest |L (V - R)|^2)
 
-D is the difference between the plates and the reference frame drawn on the mesh where it now is, blurred under the
-mask M of what the reference saw and rid of slow shading (see `appearance`); rho is Geman-McClure, L the uniform graph
-Laplacian, B the previous frame moved rigidly to this one, R the template likewise. Gauss-Newton, all cameras at once,
-with slopes of the detail that the cameras share (see `detail`).
+D is the difference between the plates and the reference frame drawn on the mesh where it now is, in the light that
+falls on it there (see `relight`), blurred under the mask M of what the reference saw and rid of slow shading (see
+`appearance`); rho is Geman-McClure, L the uniform graph Laplacian, B the mixture of earlier frames that this one looks
+like (see `repertoire`), R the template, both moved rigidly to this frame. Gauss-Newton, all cameras at once, with
+slopes of the detail that the cameras share (see `detail`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,15 @@ from .carry import Carrier
 from .detail import share_detail
 from .flow import FlowStart
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
+from .relight import Relight
+from .repertoire import Repertoire
 from .rigid import align, rigid_step
 from .settings import Stage, TrackSettings, plan_stages
-from .surface import build_surface
+from .surface import build_surface, laplacian
 from .system import MeshSystem
 
 Array = np.ndarray
-LEAST_SCALE = 0.05  # no difference below this (of full scale) is ever called an outlier
+LEAST_SCALE = 0.03  # no difference below this (of full scale) is ever called an outlier
 # Sigmas at which a difference counts a quarter: so many, because a part of the face that is still misplaced (lips,
 # after a fast jaw) must not pass for an outlier.
 OUTLIER = 6.0
@@ -88,10 +91,13 @@ class FrameSolver:
             memory.look(vertices)
             reading = memory.read(vertices, image, 1.0)
             self.visible = reading.triangles.copy()
+        self.relight = Relight(self.surface, self.levels[-1], self.memory[-1].projection, vertices, images[-1])
         if self.visible.any():
             self.system.assemble(reading.hessian, reading.gradient)
             self.system.prepare()
-            self.carry = Carrier(vertices, self.edges, self.system.relative_stiffness())
+            stiffness = self.system.relative_stiffness()
+            self.carry = Carrier(vertices, self.edges, stiffness)
+            self.repertoire = Repertoire(laplacian(vertices, self.edges), stiffness)
             self.flow.prepare(vertices)
         return float(self.visible.mean())
 
@@ -103,8 +109,9 @@ class FrameSolver:
         template: Array,
         check: Callable[[], None] = lambda: None,
         before: list[Array] | None = None,
+        earlier: Sequence[Array] = (),
     ) -> Solution:
-        """Vertices of a frame; `previous` and `template` [V, 3] give the prior its shape.
+        """Vertices of a frame; `previous`, `template` and `earlier` frames, each [V, 3], give the prior its shape.
 
         With `before`, the pictures of the frame that `previous` is of, optical flow gives the start; else it is `guess`
         [V, 3], from which coarse stages look further.
@@ -113,15 +120,18 @@ class FrameSolver:
         """
         if before is not None:
             vertices, base = self.flow(previous, before[-1], images[-1])
+            base = self.repertoire(vertices, base, template, earlier)
             first = max(1, len(self.stages) - self.settings.after_flow)
         else:
             rotation, shift = align(previous, guess)
             vertices, base = guess, previous @ rotation.T + shift
             first = 0
-        iterations = 0
+        iterations, light = 0, None
         for stage, memory, image in list(zip(self.stages, self.memory, images, strict=True))[first:]:
             scale, step = 1.0, None
-            memory.look(vertices)
+            if before is None or light is None:  # flow finds how the surface is turned; coarse stages do stage by stage
+                light = self.relight(vertices, images[-1])
+            memory.look(vertices, light)
             for n in range(stage.iterations):
                 check()
                 reading = memory.read(vertices, image, scale)

@@ -67,6 +67,7 @@ def compare(
     detail: Tensor,  # [K, H, W] float32: the same with the detail that slopes are made of, see detail.py
     reference_depth: Tensor,  # [K, H, W] float32: its z-buffer
     tolerance: float,  # world units: how far from the z-buffer a point may lie and still be what the reference saw
+    light: Tensor,  # [K, V] float32: how much brighter the vertices are now, see relight.py
 ) -> tuple[Tensor, Tensor]:
     """As `kernels.compare`: barycentric [N, 3] and, times the mask, values [N, 3]: difference, for slopes, 1."""
     width = views.width
@@ -89,7 +90,10 @@ def compare(
     buffer = reference_depth.flatten()
     for step in (0, 1, width, width + 1):
         known = known & ((buffer[corner + step] - z).abs() <= tolerance)
-    drawn, fine = (_cubic(image.flatten(), corner, width, u - left, v - top) for image in (reference, detail))
+    brighter = (weights * light.flatten()[seen.corners]).sum(1)
+    drawn, fine = (
+        brighter * _cubic(image.flatten(), corner, width, u - left, v - top) for image in (reference, detail)
+    )
     now = plate.flatten()[seen.pixel]
     known = known & ((now + drawn).abs() < 1e30)  # not so: a plate is missing
     mask = torch.where(known, seen.looks, 0.0)

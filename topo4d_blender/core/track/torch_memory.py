@@ -48,8 +48,9 @@ class TorchMemory:
         self.points, pixels = views.locate(vertices)
         self.depth = self._draw(self.points, pixels)[1]
 
-    def look(self, vertices: Tensor) -> None:
-        """Find what is seen where, with the mesh at `vertices` [V, 3]; holds for steps of a fraction of a pixel."""
+    def look(self, vertices: Tensor, light: Tensor | None = None) -> None:
+        """Find what is seen where, with the mesh at `vertices` [V, 3]; `light` [K, V] as in `Memory.look`."""
+        self._light = torch.ones_like(self.points[..., 2]) if light is None else light
         ids, _ = self._draw(*self.views.locate(vertices))
         self._seen = kernels.list_pixels(ids, self.surface.triangles, self.surface.looks, self.surface.vertex_count)
 
@@ -61,8 +62,9 @@ class TorchMemory:
         points, pixels = self.views.locate(vertices)
         seen, views, depth = self._seen, self.views, points[..., 2].contiguous()
         barycentric, values = kernels.compare(
-            seen, views, pixels, depth, self.points, image, self.image, self.detail, self.depth, self.tolerance
-        )
+            seen, views, pixels, depth, self.points, image, self.image, self.detail, self.depth, self.tolerance,
+            self._light,
+        )  # fmt: skip
         stack = kernels.blur(kernels.spread(seen, values, views), views.blur)
         stack = kernels.subtract_shading(stack, SHADING * views.blur)
         member = values[:, 2] > 0

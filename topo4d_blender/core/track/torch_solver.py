@@ -3,16 +3,16 @@
 What runs where: plates cross to the device once a frame, as bytes; pyramid, visibility, comparison, blurs, normal
 equations, steps and the noise's median are made there, all cameras of one size in one call. On the host stay optical
 flow (OpenCV's, the start of a frame: the CPU's own code, so both start from the same place), once a reference the
-detail its cameras share (`detail`) and, at the end of a stage,
-the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where it finds
-what is seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
+detail its cameras share (`detail`), before the first stage the light (`relight`: twelve numbers a camera) and at a
+stage's end the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where
+it finds what is seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
 
 Cameras go through in parts where memory is short: a frame that does not fit is solved again with half as many at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,15 +23,17 @@ from torch import Tensor
 from ..capture import Camera
 from ..errors import WorkError
 from ..template import Template
-from .appearance import locate, reach
+from .appearance import locate, project, reach
 from .carry import Carrier
 from .detail import share_detail
 from .flow import FlowStart
 from .pyramid import LevelCameras, level_cameras, working_scale
+from .relight import Relight
+from .repertoire import Repertoire
 from .rigid import align as align_on_host
 from .settings import Stage, TrackSettings, plan_stages
 from .solver import LEAST_SCALE, MOST_RATIO, OUTLIER, Solution, pixel_length
-from .surface import build_surface
+from .surface import build_surface, laplacian
 from .system import MeshSystem
 from .torch_kernels import median
 from .torch_memory import Reading, TorchMemory, TorchSurface
@@ -90,6 +92,8 @@ class TorchSolver:
         """Take `vertices` [V, 3] and their plates as the reference; returns the share of triangles any camera sees."""
         detail = share_detail(self.surface, self.levels[-1], vertices, images.finest)
         self._reference, self._memory = (vertices, images, detail), []
+        seen = project(vertices, self.surface.triangles, self.levels[-1])
+        self._relight = Relight(self.surface, self.levels[-1], seen, vertices, images.finest)
         hessian, gradient, self.visible = self._fitting(self._look_at_reference)
         if self.visible.any():
             self._flow_system.assemble(hessian, gradient)
@@ -97,6 +101,7 @@ class TorchSolver:
             relative = self._flow_system.relative_stiffness()
             self.system.prepare(relative)
             self._carry = Carrier(vertices, self.edges, relative)
+            self._repertoire = Repertoire(laplacian(vertices, self.edges), relative)
             self._flow.prepare(vertices)
         return float(self.visible.mean())
 
@@ -108,10 +113,12 @@ class TorchSolver:
         template: Array,
         check: Callable[[], None] = lambda: None,
         before: Pictures | None = None,
+        earlier: Sequence[Array] = (),
     ) -> Solution:
         """As `FrameSolver.solve`. Raises WorkError if the device's memory does not hold one camera."""
         if before is not None:
             start, base = self.start(previous, before, images)
+            base = self._repertoire(start, base, template, earlier)
             first = max(1, len(self.stages) - self.settings.after_flow)
         else:
             rotation, shift = align_on_host(previous, guess)
@@ -126,13 +133,15 @@ class TorchSolver:
         self, images: Pictures, start: Array, base: Array, template: Array, check: Callable[[], None], first: int
     ) -> Solution:
         vertices, base, template = (self._tensor(values) for values in (start, base, template))
-        steps = torch.zeros((), device=self.device)
+        steps, light = torch.zeros((), device=self.device), None
         for index in range(first, len(self.stages)):
             stage, parts = self.stages[index], self._memory[index]
             pictures = [images.levels[index][part.group][part.which] for part in parts]
             scale = torch.ones((), device=self.device)
+            if first == 0 or light is None:  # as in `FrameSolver.solve`
+                light = self._light(vertices, images)
             for part in parts:
-                part.memory.look(vertices)
+                part.memory.look(vertices, light[list(part.memory.views.cameras)])
             step = None
             for n in range(stage.iterations):
                 check()
@@ -145,6 +154,10 @@ class TorchSolver:
             if not stage.rigid:
                 vertices = self._tensor(self._carry(vertices.cpu().numpy()))
         return self._judge(vertices, parts, readings, scale, steps)
+
+    def _light(self, vertices: Tensor, images: Pictures) -> Tensor:
+        """As `Relight`, of the mesh at `vertices` [V, 3].  # [K, V]."""
+        return torch.as_tensor(self._relight(vertices.cpu().numpy(), images.finest), device=self.device)
 
     @staticmethod
     def _error(readings: list[Reading]) -> Tensor:

@@ -21,6 +21,7 @@ from .solver import Solution
 
 Array = np.ndarray
 PATIENCE = 5  # frames that are solved and lost, after which the next starts from the last of them all the same
+BACK = tuple(2**n for n in range(10))  # frames: see `_earlier`
 CLEARLY = 0.7  # of the last good frame's misfit: below it a lost frame is the better start
 
 
@@ -91,8 +92,9 @@ class Walker:
         guess = self._guess(frame, start, previous, walk, store)
         images = self.solver.pyramid(plates)
         solution = self.solver.solve(
-            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start, store)
-        )
+            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start, store),
+            self._earlier(start, walk, store),
+        )  # fmt: skip
         self.recent.clear()
         self.recent[frame] = images
         place = walk.frames.index(frame)
@@ -141,6 +143,14 @@ class Walker:
         if pace <= 0:
             return previous
         return previous + self.prediction * min(pace, 1.0) * (previous - store.read(before).astype(np.float64))
+
+    def _earlier(self, start: int, walk: Walk, store: Store) -> list[Array]:
+        """Frames before `start`, the nearer the denser: of what the performance has shown, enough at any length."""
+        frames = [start]
+        while frames[-1] in walk.parents:
+            frames.append(walk.parents[frames[-1]])
+        good = [frame for frame in frames[1:] if not self._lost(frame, store)]
+        return [store.read(good[n - 1]).astype(np.float64) for n in BACK if n <= len(good)]
 
     @staticmethod
     def _lost(frame: int, store: Store) -> bool:

@@ -1,0 +1,119 @@
+"""How much brighter each camera sees each vertex than in the reference frame, because skin has turned in its light.
+
+Skin that turns gets brighter or darker, and where it is bent sharply (lips, lids, nostrils) it does so within a pixel
+or two: no filter tells that from motion. But how bright skin is depends on which way it is turned, nearly as a
+function of the second order (Ramamoorthi and Hanrahan 2001; Basri and Jacobs 2003), and which way it is turned the
+mesh says. So for each camera, whose light may differ by gain and gloss, with the normals n then and m now and
+harmonics Y,
+
+    log(plate / reference) = a . (Y(m) - Y(n)) + b . Y(m),
+
+a being the light (second order) and b what changed of it since (first order, gain included), by robust least squares
+over the vertices that the camera saw in the reference. What throws shadows is not asked. Nothing is kept from frame to
+frame. Knows the reference's plates and mesh; runs on the host for every device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..raster import sample
+from .appearance import THREADS, Projection, locate
+from .pyramid import LevelCameras
+from .sight import vertex_normals
+from .surface import Surface
+
+Array = np.ndarray
+ENOUGH = 4_000  # vertices tell twelve numbers
+LEAST = 50  # vertices, below which a camera tells nothing
+DARKEST, BRIGHTEST = 0.02, 0.98  # of full scale: beyond lies noise, or nothing
+FACING = 0.2  # cosine between a vertex's normal and the way to a camera, below which it is about to vanish
+ROUNDS = 4  # of reweighting
+OUTLIER = 2.0  # standard deviations at which a vertex counts a quarter (Geman-McClure)
+RIDGE = 1e-3  # against coefficients that nothing determines (a head that hardly moves), of the data's weight
+MOST = 1.5  # of the logarithm: no skin gets brighter by more
+
+
+class Relight:
+    """The reference frame's light as the vertices show it; called for every frame."""
+
+    def __init__(self, surface: Surface, level: LevelCameras, seen: Projection, vertices: Array, image: Array):
+        """For the reference's `image` [P] of the mesh at `vertices` [V, 3], which is `seen` there."""
+        self._surface, self._level = surface, level
+        self._harmonics = _harmonics(vertex_normals(vertices, surface.triangles))
+        self._scale = np.sqrt((self._harmonics**2).mean(axis=0)).clip(min=1e-6)
+        self._some = np.arange(0, len(vertices), -(-len(vertices) // ENOUGH))
+        self._before = self._look(image, seen.pixels)
+        for k, bright in enumerate(self._before):
+            bright[~_shown(level, seen, k, self._some, surface.edge_length)] = np.nan
+
+    def __call__(self, vertices: Array, image: Array) -> Array:
+        """The factor of every vertex in every camera, for `image` [P] of the mesh at `vertices`.  # [K, V] float32."""
+        surface, level = self._surface, self._level
+        points, pixels, _ = locate(vertices, level)
+        normals = vertex_normals(vertices, surface.triangles)
+        harmonics = _harmonics(normals)
+        bases = np.concatenate([(harmonics - self._harmonics)[:, 1:] / self._scale[1:], harmonics[:, :4]], axis=1)
+        few = bases[self._some]
+        factors = np.ones(points.shape[:2], np.float32)
+        bright = self._look(image, pixels)
+
+        def work(k: int) -> None:
+            there = points[k, self._some]
+            cosine = np.abs((normals[self._some] @ level.rotations[k].T * there).sum(axis=1))  # however it is wound
+            with np.errstate(invalid="ignore", divide="ignore"):
+                known = np.isfinite(bright[k] + self._before[k]) & (cosine > FACING * np.linalg.norm(there, axis=1))
+            if known.sum() < LEAST:
+                return
+            now, before = bright[k, known], self._before[k, known]
+            light = _fit(few[known], np.log(now / before), np.minimum(now, before))
+            factors[k] = np.exp(np.clip(bases @ light, -MOST, MOST))
+
+        list(THREADS.map(work, range(len(factors))))
+        return factors
+
+    def _look(self, image: Array, pixels: Array) -> Array:
+        """Brightness of `image` [P] at some of the vertices' `pixels` [K, V, 2]; NaN where it says nothing."""
+        level = self._level
+        bright = np.full((len(pixels), len(self._some)), np.nan, np.float32)
+
+        def work(k: int) -> None:
+            height, width = level.sizes[k]
+            at = pixels[k, self._some]
+            inside = ((at > 1) & (at < (width - 1, height - 1))).all(axis=1)
+            values = sample(level.view(image, k), np.where(inside[:, None], at, np.float32(1)))
+            with np.errstate(invalid="ignore"):
+                inside &= (values > DARKEST) & (values < BRIGHTEST)
+            bright[k, inside] = values[inside]
+
+        list(THREADS.map(work, range(len(pixels))))
+        return bright
+
+
+def _harmonics(normals: Array) -> Array:
+    """Real spherical harmonics to the second order, not normalised, of `normals` [V, 3].  # [V, 9]."""
+    x, y, z = normals.T
+    return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
+
+
+def _shown(level: LevelCameras, seen: Projection, k: int, some: Array, edge: float) -> Array:
+    """Which of `some` vertices camera `k` sees, by its z-buffer.  # [S] bool."""
+    depth = level.view(seen.depth, k)
+    height, width = depth.shape
+    at = seen.pixels[k, some]
+    inside = ((at > 1) & (at < (width - 1, height - 1))).all(axis=1)
+    column, row = np.where(inside[:, None], at, 1).astype(int).T
+    return inside & (np.abs(depth[row, column] - seen.vertex_depth[k, some]) < 0.5 * edge)
+
+
+def _fit(bases: Array, values: Array, weights: Array) -> Array:
+    """Coefficients [B] of `bases` [N, B] for `values` [N], robustly; brighter skin has less noise (`weights` [N])."""
+    off = values - np.median(values)
+    for _ in range(ROUNDS):
+        usual = (OUTLIER * 1.4826 * np.median(np.abs(off)) + 1e-3) ** 2
+        w = weights * (usual / (usual + off**2)) ** 2
+        weighted = bases * w[:, None]
+        system = weighted.T @ bases + RIDGE * w.sum() * np.eye(bases.shape[1])
+        light = np.linalg.solve(system, weighted.T @ values)
+        off = values - bases @ light
+    return light
