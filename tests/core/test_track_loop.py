@@ -22,6 +22,7 @@ from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take
 from topo4d_blender.core.template import Template, read_template, write_template
 from topo4d_blender.core.track.pose import HeadFit, move
+from topo4d_blender.core.track.solver import FrameSolver
 
 Array = np.ndarray
 FRAMES, START = 8, 4  # how many there are, and the one that the templates of these tests fit
@@ -121,6 +122,19 @@ def test_both_ways_from_any_frame(film, both_ways):
     errors = errors_mm(film, both_ways)
     assert max(errors.values()) < NEAR_MM, errors
     assert not any(flags(both_ways).values())
+
+
+def test_a_frame_is_given_the_earlier_ones_it_came_from(film, tmp_path, monkeypatch):
+    """Those 1, 2, 4 before the one it starts from, in the direction of the walk."""
+    given, solve = [], FrameSolver.solve
+    monkeypatch.setattr(FrameSolver, "solve", lambda self, *a: given.append(a[6]) or solve(self, *a))
+    track(film, tmp_path / "take", start=START)
+    take = Take.open(tmp_path / "take")
+    expected = {5: [], 6: [4], 7: [5, 4], 8: [6, 5], 3: [], 2: [4], 1: [3, 4]}
+    for (frame, earlier), found in zip(expected.items(), given, strict=True):
+        assert len(found) == len(earlier), frame
+        for vertices, other in zip(found, earlier, strict=True):
+            np.testing.assert_array_equal(vertices, take.read_geometry(other).astype(np.float64))
 
 
 def test_stopped_and_resumed_both_ways_is_the_same(film, both_ways, tmp_path):

@@ -9,7 +9,8 @@ harmonics Y,
     log(plate / reference) = a . (Y(m) - Y(n)) + b . Y(m),
 
 a being the light (second order) and b what changed of it since (first order, gain included), by robust least squares
-over the vertices that the camera saw in the reference. What throws shadows is not asked. Nothing is kept from frame to
+over the vertices that the camera saw in the reference and that are looked at (role t4d_ignore). What throws shadows is
+not asked, and vertices that something has come before since are left to the reweighting. Nothing is kept from frame to
 frame. Knows the reference's plates and mesh; runs on the host for every device.
 """
 
@@ -31,7 +32,7 @@ FACING = 0.2  # cosine between a vertex's normal and the way to a camera, below 
 ROUNDS = 4  # of reweighting
 OUTLIER = 2.0  # standard deviations at which a vertex counts a quarter (Geman-McClure)
 RIDGE = 1e-3  # against coefficients that nothing determines (a head that hardly moves), of the data's weight
-MOST = 1.5  # of the logarithm: no skin gets brighter by more
+MOST = 1.5  # of the logarithm: no skin gets brighter by more, nor by more than some that was asked
 
 
 class Relight:
@@ -40,10 +41,13 @@ class Relight:
     def __init__(self, surface: Surface, level: LevelCameras, seen: Projection, vertices: Array, image: Array):
         """For the reference's `image` [P] of the mesh at `vertices` [V, 3], which is `seen` there."""
         self._surface, self._level = surface, level
-        self._harmonics = _harmonics(vertex_normals(vertices, surface.triangles))
+        self._normals = vertex_normals(vertices, surface.triangles)
+        self._harmonics = _harmonics(self._normals)
         self._scale = np.sqrt((self._harmonics**2).mean(axis=0)).clip(min=1e-6)
-        self._some = np.arange(0, len(vertices), -(-len(vertices) // ENOUGH))
-        self._before = self._look(image, seen.pixels)
+        looked_at = np.unique(surface.triangles[surface.looks > 0])
+        self._some = looked_at[:: max(1, -(-len(looked_at) // ENOUGH))]
+        self._side = np.sign(_facing(self._normals[self._some], seen.camera_space[:, self._some], level))
+        self._before = self._brightness(image, seen.pixels)
         for k, bright in enumerate(self._before):
             bright[~_shown(level, seen, k, self._some, surface.edge_length)] = np.nan
 
@@ -52,27 +56,28 @@ class Relight:
         surface, level = self._surface, self._level
         points, pixels, _ = locate(vertices, level)
         normals = vertex_normals(vertices, surface.triangles)
+        flat = ~(normals.any(axis=1) & self._normals.any(axis=1))  # triangles without area: turned to nowhere
+        normals[flat] = self._normals[flat]
         harmonics = _harmonics(normals)
         bases = np.concatenate([(harmonics - self._harmonics)[:, 1:] / self._scale[1:], harmonics[:, :4]], axis=1)
         few = bases[self._some]
         factors = np.ones(points.shape[:2], np.float32)
-        bright = self._look(image, pixels)
+        bright = self._brightness(image, pixels)
+        facing = self._side * _facing(normals[self._some], points[:, self._some], level)
 
         def work(k: int) -> None:
-            there = points[k, self._some]
-            cosine = np.abs((normals[self._some] @ level.rotations[k].T * there).sum(axis=1))  # however it is wound
-            with np.errstate(invalid="ignore", divide="ignore"):
-                known = np.isfinite(bright[k] + self._before[k]) & (cosine > FACING * np.linalg.norm(there, axis=1))
+            known = np.isfinite(bright[k] + self._before[k]) & (facing[k] > FACING) & (points[k, self._some, 2] > 0)
             if known.sum() < LEAST:
                 return
             now, before = bright[k, known], self._before[k, known]
             light = _fit(few[known], np.log(now / before), np.minimum(now, before))
-            factors[k] = np.exp(np.clip(bases @ light, -MOST, MOST))
+            change = few[known] @ light
+            factors[k] = np.exp(np.clip(bases @ light, max(-MOST, change.min()), min(MOST, change.max())))
 
         list(THREADS.map(work, range(len(factors))))
         return factors
 
-    def _look(self, image: Array, pixels: Array) -> Array:
+    def _brightness(self, image: Array, pixels: Array) -> Array:
         """Brightness of `image` [P] at some of the vertices' `pixels` [K, V, 2]; NaN where it says nothing."""
         level = self._level
         bright = np.full((len(pixels), len(self._some)), np.nan, np.float32)
@@ -96,6 +101,12 @@ def _harmonics(normals: Array) -> Array:
     return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
 
 
+def _facing(normals: Array, points: Array, level: LevelCameras) -> Array:
+    """Cosine between `normals` [S, 3] and the line from each camera to its `points` [K, S, 3].  # [K, S]."""
+    along = np.einsum("kab,sb,ksa->ks", level.rotations, normals, points, optimize=True)
+    return along / np.maximum(np.linalg.norm(points, axis=2), 1e-30)
+
+
 def _shown(level: LevelCameras, seen: Projection, k: int, some: Array, edge: float) -> Array:
     """Which of `some` vertices camera `k` sees, by its z-buffer.  # [S] bool."""
     depth = level.view(seen.depth, k)
@@ -114,6 +125,8 @@ def _fit(bases: Array, values: Array, weights: Array) -> Array:
         w = weights * (usual / (usual + off**2)) ** 2
         weighted = bases * w[:, None]
         system = weighted.T @ bases + RIDGE * w.sum() * np.eye(bases.shape[1])
-        light = np.linalg.solve(system, weighted.T @ values)
+        light = np.linalg.solve(
+            system, np.einsum("nb,n->b", weighted, values)
+        )  # the same bits on any number of threads
         off = values - bases @ light
     return light

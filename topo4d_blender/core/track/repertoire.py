@@ -29,9 +29,9 @@ class Repertoire:
     """Mixes earlier shapes; holds none of them."""
 
     def __init__(self, laplacian: sp.csr_matrix, stiffness: Array):
-        """For the template's `laplacian` [V, V] and the photometric `stiffness` [V] relative to the median's."""
+        """For the reference's `laplacian` [V, V] and the photometric `stiffness` [V] relative to the median's."""
         self._seen = np.minimum(stiffness, 1.0) + LEAST
-        self._look = sp.diags(self._seen) @ laplacian
+        self._bend = sp.diags(self._seen) @ laplacian
 
     def __call__(self, moved: Array, base: Array, template: Array, earlier: Sequence[Array]) -> Array:
         """The base of the prior, where flow has `moved` the frame before; `base` is that frame moved rigidly.
@@ -40,13 +40,14 @@ class Repertoire:
         """
         rest = self._onto(template, moved)
         shapes = np.stack([shape - rest for shape in (base, *(self._onto(shape, moved) for shape in earlier))])
-        bends = np.stack([(self._look @ shape).ravel() for shape in shapes])
+        bends = np.stack([(self._bend @ shape).ravel() for shape in shapes])
         gram = bends @ bends.T
         ridge = RIDGE * np.trace(gram) / len(gram)
         if not ridge > 0:
             return base
         # Of what differs from the frame before: the ridge then pulls towards it.
-        wanted = bends @ ((self._look @ (moved - rest)).ravel() - bends[0])
+        short = (self._bend @ (moved - rest)).ravel() - bends[0]
+        wanted = np.einsum("jn,n->j", bends, short)  # the same bits on any number of threads
         more = np.linalg.solve(gram + ridge * np.eye(len(gram)), wanted)
         return base + np.einsum("j,jvc->vc", more, shapes)
 

@@ -91,10 +91,11 @@ class Walker:
             return previous, {**metrics, "flags": [*metrics["flags"], "lost"], "start": start}
         guess = self._guess(frame, start, previous, walk, store)
         images = self.solver.pyramid(plates)
+        before = self._pictures(start, store)
+        earlier = [] if before is None else self._earlier(start, walk, store)
         solution = self.solver.solve(
-            images, previous, guess, self.template.vertices, self.progress.check, self._pictures(start, store),
-            self._earlier(start, walk, store),
-        )  # fmt: skip
+            images, previous, guess, self.template.vertices, self.progress.check, before, earlier
+        )
         self.recent.clear()
         self.recent[frame] = images
         place = walk.frames.index(frame)
@@ -145,11 +146,15 @@ class Walker:
         return previous + self.prediction * min(pace, 1.0) * (previous - store.read(before).astype(np.float64))
 
     def _earlier(self, start: int, walk: Walk, store: Store) -> list[Array]:
-        """Frames before `start`, the nearer the denser: of what the performance has shown, enough at any length."""
-        frames = [start]
-        while frames[-1] in walk.parents:
-            frames.append(walk.parents[frames[-1]])
-        good = [frame for frame in frames[1:] if not self._lost(frame, store)]
+        """Frames before `start`, the nearer the denser: of what the performance has shown, enough at any length.
+
+        Only those that `start` came from: the same whenever the frame is solved, in one go or resumed.
+        """
+        good, frame = [], start
+        while frame in walk.parents and len(good) < BACK[-1]:
+            frame = walk.parents[frame]
+            if not self._lost(frame, store):
+                good.append(frame)
         return [store.read(good[n - 1]).astype(np.float64) for n in BACK if n <= len(good)]
 
     @staticmethod
