@@ -181,6 +181,13 @@ def test_again_from_a_neighbour_that_an_artist_corrected(film, both_ways, tmp_pa
     assert max(errors[7], errors[8]) < NEAR_MM
 
 
+def test_again_of_frames_that_the_take_lacks_is_refused(film, both_ways, tmp_path):
+    take = shutil.copytree(both_ways, tmp_path / "take")
+    with pytest.raises(RequestError, match="has no frame 40-50 to solve again: its frames are 1-8"):
+        track(film, take, again="40-50")
+    assert geometry(take) == geometry(both_ways)
+
+
 def test_again_backwards_takes_the_neighbour_behind(film, both_ways, tmp_path):
     take = Path(shutil.copytree(both_ways, tmp_path / "take"))
     shown = track(film, take, again="6-5")

@@ -61,7 +61,11 @@ def open_take(
     for frame in anchors.keys() & set(order):
         take.anchors.write(frame, anchors[frame])
     if asked.again is not None:
-        ask_again(take, frames_as_written(asked.again, take.request.frames))
+        frames = frames_as_written(asked.again, take.request.frames)
+        if not frames:
+            known = frames_text(take.request.frames)
+            raise RequestError(f"{asked.take} has no frame {asked.again} to solve again: its frames are {known}.")
+        ask_again(take, frames)
     return take, filmed, [*filmed.warnings, *mesh.warnings, *_warnings(filmed, mesh, anchors)]
 
 
