@@ -230,7 +230,7 @@ def test_unforeseen_failures_outside_a_take_leave_their_details_in_a_file(monkey
 
 
 def test_ctrl_c_asks_first_and_insists_the_second_time():
-    progress = bars.BarProgress()
+    progress, before = bars.BarProgress(), signal.getsignal(signal.SIGINT)
     with progress.stopping():
         assert not progress.cancelled()
         signal.raise_signal(signal.SIGINT)
@@ -239,7 +239,7 @@ def test_ctrl_c_asks_first_and_insists_the_second_time():
             progress.check()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_while_the_command_line_loads_is_one_sentence():
