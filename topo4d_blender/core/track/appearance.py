@@ -72,6 +72,16 @@ def project(vertices: Array, triangles: Array, level: LevelCameras) -> Projectio
     return Projection(points, pixels, vertex_depth, ids, depth)
 
 
+def shown_vertices(surface: Surface, level: LevelCameras, seen: Projection, k: int, border: float) -> Array:
+    """Which vertices camera `k` sees by its z-buffer, `border` pixels and more within its picture.  # [V] bool."""
+    depth = level.view(seen.depth, k)
+    height, width = depth.shape
+    x, y = seen.pixels[k].T - np.float32(0.5)
+    inside = (x >= border) & (y >= border) & (x < width - 1 - border) & (y < height - 1 - border)
+    column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
+    return inside & (np.abs(depth[row, column] - seen.vertex_depth[k]) < 0.5 * surface.edge_length)
+
+
 def reach(surface: Surface, level: LevelCameras, depth: Array) -> float:
     """How far from a z-buffer a point may lie and still be what it shows: an edge and two pixels, capture units.
 

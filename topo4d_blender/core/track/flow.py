@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..raster import sample
-from .appearance import THREADS, Projection, project
+from .appearance import THREADS, project, shown_vertices
 from .kernels import flow_equations
 from .pyramid import LevelCameras
 from .rigid import rigid_step
@@ -42,7 +42,9 @@ class FlowStart:
         How much the cameras know of each vertex hardly changes through a take: a fifth of the steps of CG.
         """
         seen = project(vertices, self.surface.triangles, self.level)
-        known = np.stack([self._looked_at(seen, k) for k in range(len(self.level.sizes))])
+        known = np.stack(
+            [shown_vertices(self.surface, self.level, seen, k, EDGE) for k in range(len(self.level.sizes))]
+        )
         flow = np.zeros((*known.shape, 2), np.float32)
         self._assemble(seen.camera_space, flow, known, np.zeros_like(vertices), OUTLIERS[0])
         self._factors = self.system.factorise([STIFFNESS]) if self.system.median_stiffness() > 0 else {}
@@ -91,21 +93,11 @@ class FlowStart:
             field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
                 np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
             )
-            known[k] = self._looked_at(seen, k)
+            known[k] = shown_vertices(self.surface, self.level, seen, k, EDGE)
             flow[k] = sample(field, np.where(known[k][:, None], seen.pixels[k] - np.float32([left, top]), 0))
 
         list(THREADS.map(work, range(count)))
         return seen.camera_space, flow, known
-
-    def _looked_at(self, seen: Projection, k: int) -> Array:
-        """Which vertices camera `k` sees, away from the picture's edge.  # [V] bool."""
-        depth = self.level.view(seen.depth, k)
-        height, width = depth.shape
-        x, y = seen.pixels[k].T - np.float32(0.5)
-        inside = (x >= EDGE) & (y >= EDGE) & (x < width - 1 - EDGE) & (y < height - 1 - EDGE)
-        column, row = np.where(inside, np.rint(x), 0).astype(int), np.where(inside, np.rint(y), 0).astype(int)
-        inside &= np.abs(depth[row, column] - seen.camera_space[k, :, 2]) < 0.5 * self.surface.edge_length
-        return inside
 
     def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:
         """Normal equations of the flow around a `motion` [V, 3], into the system."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..raster import sample
-from .appearance import THREADS, Projection, locate
+from .appearance import THREADS, Projection, locate, shown_vertices
 from .pyramid import LevelCameras
 from .sight import vertex_normals
 from .surface import Surface
@@ -29,6 +29,7 @@ ENOUGH = 4_000  # vertices tell twelve numbers
 LEAST = 50  # vertices, below which a camera tells nothing
 DARKEST, BRIGHTEST = 0.02, 0.98  # of full scale: beyond lies noise, or nothing
 FACING = 0.2  # cosine between a vertex's normal and the way to a camera, below which it is about to vanish
+BORDER = 0.5  # pixels within the outermost pixels' centres: all that is read between pixels lies in the picture
 ROUNDS = 4  # of reweighting
 OUTLIER = 2.0  # standard deviations at which a vertex counts a quarter (Geman-McClure)
 RIDGE = 1e-3  # against coefficients that nothing determines (a head that hardly moves), of the data's weight
@@ -49,7 +50,7 @@ class Relight:
         self._side = np.sign(_facing(self._normals[self._some], seen.camera_space[:, self._some], level))
         self._before = self._brightness(image, seen.pixels)
         for k, bright in enumerate(self._before):
-            bright[~_shown(level, seen, k, self._some, surface.edge_length)] = np.nan
+            bright[~shown_vertices(surface, level, seen, k, BORDER)[self._some]] = np.nan
 
     def __call__(self, vertices: Array, image: Array) -> Array:
         """The factor of every vertex in every camera, for `image` [P] of the mesh at `vertices`.  # [K, V] float32."""
@@ -85,7 +86,7 @@ class Relight:
         def work(k: int) -> None:
             height, width = level.sizes[k]
             at = pixels[k, self._some]
-            inside = ((at > 1) & (at < (width - 1, height - 1))).all(axis=1)
+            inside = ((at > BORDER + 0.5) & (at < (width - BORDER - 0.5, height - BORDER - 0.5))).all(axis=1)
             values = sample(level.view(image, k), np.where(inside[:, None], at, np.float32(1)))
             with np.errstate(invalid="ignore"):
                 inside &= (values > DARKEST) & (values < BRIGHTEST)
@@ -107,16 +108,6 @@ def _facing(normals: Array, points: Array, level: LevelCameras) -> Array:
     return along / np.maximum(np.linalg.norm(points, axis=2), 1e-30)
 
 
-def _shown(level: LevelCameras, seen: Projection, k: int, some: Array, edge: float) -> Array:
-    """Which of `some` vertices camera `k` sees, by its z-buffer.  # [S] bool."""
-    depth = level.view(seen.depth, k)
-    height, width = depth.shape
-    at = seen.pixels[k, some]
-    inside = ((at > 1) & (at < (width - 1, height - 1))).all(axis=1)
-    column, row = np.where(inside[:, None], at, 1).astype(int).T
-    return inside & (np.abs(depth[row, column] - seen.vertex_depth[k, some]) < 0.5 * edge)
-
-
 def _fit(bases: Array, values: Array, weights: Array) -> Array:
     """Coefficients [B] of `bases` [N, B] for `values` [N], robustly; brighter skin has less noise (`weights` [N])."""
     off = values - np.median(values)
@@ -125,8 +116,7 @@ def _fit(bases: Array, values: Array, weights: Array) -> Array:
         w = weights * (usual / (usual + off**2)) ** 2
         weighted = bases * w[:, None]
         system = weighted.T @ bases + RIDGE * w.sum() * np.eye(bases.shape[1])
-        light = np.linalg.solve(
-            system, np.einsum("nb,n->b", weighted, values)
-        )  # the same bits on any number of threads
+        right = np.einsum("nb,n->b", weighted, values)  # the same bits on any number of threads
+        light = np.linalg.solve(system, right)
         off = values - bases @ light
     return light
