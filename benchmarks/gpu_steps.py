@@ -98,7 +98,7 @@ def _track(
     rows = [
         ["track: reference", name, once, None, "once a take, compiling and loading included"],
         ["track: plates to pyramid", name, float(np.median(pictures[warm])), None, ""],
-        ["track: of it optical flow, on the cpu", name, float(np.median(starts[warm])), None, ""],
+        ["track: of it the start by optical flow", name, float(np.median(starts[warm])), None, ""],
         ["track: frame", name, float(np.median(all_of_it[warm])), None, f"error {np.mean(error):.3f} px"],
     ]
     return rows, np.stack(found)

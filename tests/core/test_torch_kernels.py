@@ -89,7 +89,9 @@ class TorchScene:
 
         self.depth = on(device, scene.now.vertex_depth[k : k + 1])
         triangles, looks = on(device, scene.triangles).long(), on(device, scene.looks)
-        self.seen = torch_kernels.list_pixels(view(scene.now.ids).long(), triangles, looks, len(scene.now.pixels[k]))
+        self.seen = torch_kernels.list_pixels(
+            view(scene.now.ids).long(), self.views, triangles, looks, len(scene.now.pixels[k])
+        )
         self.barycentric, self.values = torch_kernels.compare(
             self.seen, self.views, on(device, scene.now.pixels[k : k + 1]), self.depth,
             on(device, scene.before.camera_space[k : k + 1]), view(scene.plate), view(scene.reference),

@@ -6,7 +6,7 @@ from .gpus import Gpu, ask_nvidia, choose_torch, this_platform
 from .jobs import why_not_baked_on_cuda, why_not_tracked_on_cuda
 from .machine import package_version
 
-LEAST_FREE_GB = 5.0  # maps of 8192 texels from 24 plates of 12 megapixels; reckoned, no card has told
+LEAST_FREE_GB = 5.0  # maps of 8192 texels from 24 plates of 12 megapixels: 2.4 GB of tensors, and what torch keeps
 _AGAIN = "Install the engine with torch for CUDA."
 _DRIVER = "Update the graphics driver and restart the machine."
 _PROGRAMS = "Close other programs that use the graphics card (Blender's rendered viewport, browsers)"

@@ -35,13 +35,14 @@ def read_obj(path: Path) -> Template:
             f"{path} has a face with fewer than three corners; delete it (Mesh > Clean Up) and export again."
         )
     attributes, meshes = reader.GetAttrib(), [shape.mesh for shape in reader.GetShapes()]
-    # The array of face sizes that tinyobjloader offers has a wrong stride; its list is right.
+    # The arrays that tinyobjloader offers of these have wrong strides (all from numpy 2 on); its lists are right.
     sizes = np.concatenate([np.array(m.num_face_vertices, np.int32) for m in meshes] or [np.empty(0, np.int32)])
-    index = np.concatenate([m.numpy_indices().reshape(-1, 3) for m in meshes] or [np.empty((0, 3), np.int32)])
-    loops, corners = index[:, 0].astype(np.int32), index[:, 2]
+    index = [(i.vertex_index, i.texcoord_index) for m in meshes for i in m.indices]
+    loops, corners = np.array(index, np.int32).reshape(-1, 2).T
+    loops = np.ascontiguousarray(loops)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     uv, warnings = _uv(np.array(attributes.texcoords, np.float32).reshape(-1, 2), corners, starts, path)
-    vertices = np.array(attributes.numpy_vertices(), np.float64).reshape(-1, 3)
+    vertices = np.array(attributes.vertices, np.float64).reshape(-1, 3)
     return Template(vertices, loops, starts, uv, warnings=warnings)
 
 

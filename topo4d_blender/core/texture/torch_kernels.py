@@ -78,12 +78,12 @@ def sample_plates(pixels: Tensor, cameras: Cameras, k: Tensor, u: Tensor, v: Ten
     across, down = cubic((u - 0.5 - x).float()), cubic((v - 0.5 - y).float())
     width, height = cameras.sizes[k].unbind(-1)
     x, y, start = x.long(), y.long(), cameras.starts[k]
+    columns = [torch.minimum((x - 1 + i).clamp(min=0), width - 1) for i in range(4)]
     out = torch.zeros((*u.shape, 3), device=u.device)
     for j, b in enumerate(down):
         row = start + torch.minimum((y - 1 + j).clamp(min=0), height - 1) * width
-        for i, a in enumerate(across):
-            at = row + torch.minimum((x - 1 + i).clamp(min=0), width - 1)
-            out += (a * b)[..., None] * pixels[at]
+        for a, column in zip(across, columns, strict=True):
+            out.addcmul_((a * b)[..., None], pixels[row + column])
     return out
 
 

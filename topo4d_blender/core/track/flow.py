@@ -41,12 +41,9 @@ class FlowStart:
 
         How much the cameras know of each vertex hardly changes through a take: a fifth of the steps of CG.
         """
-        seen = project(vertices, self.surface.triangles, self.level)
-        known = np.stack(
-            [shown_vertices(self.surface, self.level, seen, k, EDGE) for k in range(len(self.level.sizes))]
-        )
+        points, known = seen_by_cameras(self.surface, self.level, vertices)
         flow = np.zeros((*known.shape, 2), np.float32)
-        self._assemble(seen.camera_space, flow, known, np.zeros_like(vertices), OUTLIERS[0])
+        self._assemble(points, flow, known, np.zeros_like(vertices), OUTLIERS[0])
         self._factors = self.system.factorise([STIFFNESS]) if self.system.median_stiffness() > 0 else {}
 
     def __call__(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array]:
@@ -54,7 +51,7 @@ class FlowStart:
 
         Returns them and the same vertices moved rigidly only (the head's motion), each [V, 3].
         """
-        points, flow, known = self._measure(vertices, before, now)
+        points, flow, known = measure(self.surface, self.level, vertices, before, now)
         rigid = vertices
         for outlier in OUTLIERS:
             self._assemble(points, flow, known, rigid - vertices, outlier)
@@ -70,35 +67,6 @@ class FlowStart:
             moved = moved + self.system.solve(bend, stiffness, self._factors)
         return moved, rigid
 
-    def _measure(self, vertices: Array, before: Array, now: Array) -> tuple[Array, Array, Array]:
-        """Camera-space points [K, V, 3], their flow in pixels [K, V, 2], and where it is known [K, V]."""
-        level = self.level
-        seen = project(vertices, self.surface.triangles, level)
-        count = len(level.sizes)
-        flow = np.zeros((count, len(vertices), 2), np.float32)
-        known = np.zeros((count, len(vertices)), bool)
-
-        def work(k: int) -> None:
-            a, b = _grey(level.view(before, k)), _grey(level.view(now, k))
-            if a is None or b is None:
-                return
-            depth = level.view(seen.depth, k)
-            rows = np.flatnonzero(np.isfinite(depth).any(axis=1))
-            columns = np.flatnonzero(np.isfinite(depth).any(axis=0))
-            if not len(rows):
-                return
-            margin = max(16, (rows[-1] - rows[0]) // 8)
-            top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
-            part = np.s_[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
-            field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
-                np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
-            )
-            known[k] = shown_vertices(self.surface, self.level, seen, k, EDGE)
-            flow[k] = sample(field, np.where(known[k][:, None], seen.pixels[k] - np.float32([left, top]), 0))
-
-        list(THREADS.map(work, range(count)))
-        return seen.camera_space, flow, known
-
     def _assemble(self, points: Array, flow: Array, known: Array, motion: Array, outlier: float) -> None:
         """Normal equations of the flow around a `motion` [V, 3], into the system."""
         level, system = self.level, self.system
@@ -106,6 +74,47 @@ class FlowStart:
         flow_equations(
             points, flow, known, level.rotations, level.intrinsics, motion, outlier, system.diagonal, system.gradient
         )
+
+
+def seen_by_cameras(surface: Surface, level: LevelCameras, vertices: Array) -> tuple[Array, Array]:
+    """`vertices` [V, 3] in camera space [K, V, 3], and which of them the cameras show [K, V]."""
+    seen = project(vertices, surface.triangles, level)
+    known = [shown_vertices(surface, level, seen, k, EDGE) for k in range(len(level.sizes))]
+    return seen.camera_space, np.stack(known)
+
+
+def measure(
+    surface: Surface, level: LevelCameras, vertices: Array, before: Array, now: Array
+) -> tuple[Array, Array, Array]:
+    """Of the `vertices` [V, 3] of the frame `before` (its picture buffer [P]), on the way to the frame `now`.
+
+    Returns camera-space points [K, V, 3], their flow in pixels [K, V, 2], and where it is known [K, V].
+    """
+    seen = project(vertices, surface.triangles, level)
+    count = len(level.sizes)
+    flow = np.zeros((count, len(vertices), 2), np.float32)
+    known = np.zeros((count, len(vertices)), bool)
+
+    def work(k: int) -> None:
+        a, b = _grey(level.view(before, k)), _grey(level.view(now, k))
+        if a is None or b is None:
+            return
+        depth = level.view(seen.depth, k)
+        rows = np.flatnonzero(np.isfinite(depth).any(axis=1))
+        columns = np.flatnonzero(np.isfinite(depth).any(axis=0))
+        if not len(rows):
+            return
+        margin = max(16, (rows[-1] - rows[0]) // 8)
+        top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+        part = np.s_[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
+        field = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
+            np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part]), None
+        )
+        known[k] = shown_vertices(surface, level, seen, k, EDGE)
+        flow[k] = sample(field, np.where(known[k][:, None], seen.pixels[k] - np.float32([left, top]), 0))
+
+    list(THREADS.map(work, range(count)))
+    return seen.camera_space, flow, known
 
 
 def _grey(picture: Array) -> Array | None:

@@ -30,10 +30,15 @@ class Seen:
     looks: Tensor  # [N] float32
     counts: Tensor  # [T] int64: how many pixels each triangle has
     inner: Tensor  # [N] bool: not at the picture's border
+    lens: Tensor  # [4, N] float32: fx fy cx cy of its camera
+    across: Tensor  # [N, 3] float32: z d(u) / d(world point)
+    down: Tensor  # [N, 3] float32: z d(v) / d(world point)
 
 
-def list_pixels(ids: Tensor, triangles: Tensor, looks: Tensor, vertex_count: int) -> Seen:
+def list_pixels(ids: Tensor, views: Views, triangles: Tensor, looks: Tensor, vertex_count: int) -> Seen:
     """The pixels that see something, from the z-buffer's `ids` [K, H, W]; the host waits for their number.
+
+    Whatever of a pixel does not depend on where the vertices are is made here, once for all steps.
 
     `triangles` [T, 3] int64, `looks` [T] float32: 0 where the artist said not to look.
     """
@@ -44,15 +49,23 @@ def list_pixels(ids: Tensor, triangles: Tensor, looks: Tensor, vertex_count: int
     pixel = pixel[order]
     view, inside = pixel // (height * width), pixel % (height * width)
     row, column = inside // width, inside % width
+    centre = torch.stack([column, row], 1).float() + 0.5
+    lens = views.intrinsics.float().T.contiguous()[:, view]  # by rows: a gather of 16 bytes is slow on CUDA
+    fx, fy, cx, cy = lens
+    turn = views.rotations.float().flatten(1).T.contiguous()[:, view]  # [9, N]
+    xz, yz = (centre[:, 0] - cx) / fx, (centre[:, 1] - cy) / fy
     ends = torch.searchsorted(triangle, torch.arange(len(triangles), device=ids.device), right=True)
     return Seen(
         pixel=pixel,
         view=view,
-        centre=torch.stack([column, row], 1).float() + 0.5,
+        centre=centre,
         corners=triangles[triangle] + (view * vertex_count)[:, None],
         looks=looks[triangle],
         counts=ends.diff(prepend=ends.new_zeros(1)),
         inner=(column >= 1) & (row >= 1) & (column < width - 1) & (row < height - 1),
+        lens=lens,
+        across=(fx * (turn[0:3] - xz * turn[6:9])).T.contiguous(),
+        down=(fy * (turn[3:6] - yz * turn[6:9])).T.contiguous(),
     )
 
 
@@ -80,7 +93,7 @@ def compare(
     weights = torch.stack([w0, w1, 1 - w0 - w1], 1) / depth.flatten()[seen.corners]
     weights = torch.where(near[:, None], weights / weights.sum(1, keepdim=True), 0.0)
     point = (weights[..., None] * remembered.flatten(0, 1)[seen.corners]).sum(1)  # [N, 3]
-    fx, fy, cx, cy = views.intrinsics.float()[seen.view].unbind(1)
+    fx, fy, cx, cy = seen.lens
     z = point[:, 2]
     u, v = fx * point[:, 0] / z + cx - 0.5, fy * point[:, 1] / z + cy - 0.5
     known = near & (z > 0) & (u >= 1) & (v >= 1) & (u < width - 2) & (v < views.height - 2)
@@ -198,7 +211,7 @@ def normal_equations(
     r = here[0][at] / mask
     r, gx, gy = (torch.where(good, value, 0.0) for value in (r, gx, gy))
     weight = torch.where(good, mask, 0.0) * (scale**2 / (scale**2 + r**2)) ** 2
-    jacobian = _jacobian(seen, views, depth, barycentric, gx, gy)
+    jacobian = _jacobian(seen, depth, barycentric, gx, gy)
     jacobian = torch.where(good[:, None], jacobian, 0.0)
     x, y, z = jacobian.unbind(1)
     outer = torch.stack([x * x, x * y, x * z, y * y, y * z, z * z], 1) * weight[:, None]  # [N, 6]
@@ -212,12 +225,7 @@ def normal_equations(
     return sums[:, :36].view(-1, 6, 6), sums[:, 36:].view(-1, 3, 3), residual, slope
 
 
-def _jacobian(seen: Seen, views: Views, depth: Tensor, barycentric: Tensor, gx: Tensor, gy: Tensor) -> Tensor:
+def _jacobian(seen: Seen, depth: Tensor, barycentric: Tensor, gx: Tensor, gy: Tensor) -> Tensor:
     """d(brightness) / d(world point), through d(u, v) / d(world point), for slopes `gx`, `gy` [N].  # [N, 3]."""
     z = (barycentric * depth.flatten()[seen.corners]).sum(1)
-    fx, fy, cx, cy = views.intrinsics.float()[seen.view].unbind(1)
-    xz, yz = (seen.centre[:, 0] - cx) / fx, (seen.centre[:, 1] - cy) / fy
-    turn = views.rotations.float()[seen.view]  # [N, 3, 3]
-    along_x = turn[:, 0] - xz[:, None] * turn[:, 2]
-    along_y = turn[:, 1] - yz[:, None] * turn[:, 2]
-    return (gx * fx / z)[:, None] * along_x + (gy * fy / z)[:, None] * along_y
+    return (gx / z)[:, None] * seen.across + (gy / z)[:, None] * seen.down

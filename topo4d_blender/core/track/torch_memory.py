@@ -52,7 +52,8 @@ class TorchMemory:
         """Find what is seen where, with the mesh at `vertices` [V, 3]; `light` [K, V] as in `Memory.look`."""
         self._light = torch.ones_like(self.points[..., 2]) if light is None else light
         ids, _ = self._draw(*self.views.locate(vertices))
-        self._seen = kernels.list_pixels(ids, self.surface.triangles, self.surface.looks, self.surface.vertex_count)
+        surface = self.surface
+        self._seen = kernels.list_pixels(ids, self.views, surface.triangles, surface.looks, surface.vertex_count)
 
     def read(self, vertices: Tensor, image: Tensor, scale: Tensor) -> tuple[Reading, Tensor, Tensor]:
         """Hold `image` [K, H, W] against the memory drawn at `vertices` [V, 3], and linearise.

@@ -1,11 +1,11 @@
 """`solver.FrameSolver` on a GPU: the same stages, energy and steps (see there), by torch operations alone.
 
 What runs where: plates cross to the device once a frame, as bytes; pyramid, visibility, comparison, blurs, normal
-equations, steps and the noise's median are made there, all cameras of one size in one call. On the host stay optical
-flow (OpenCV's, the start of a frame: the CPU's own code, so both start from the same place), once a reference the
-detail its cameras share (`detail`), before the first stage the light (`relight`: twelve numbers a camera) and at a
-stage's end the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where
-it finds what is seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
+equations, steps and the noise's median are made there, all cameras of one size in one call, and the motion of the
+surface that explains optical flow. On the host stay the flow itself (OpenCV's), once a reference the detail its cameras
+share (`detail`), before the first stage the light (`relight`: twelve numbers a camera) and at a stage's end the
+vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where it finds what is
+seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
 
 Cameras go through in parts where memory is short: a frame that does not fit is solved again with half as many at once.
 """
@@ -26,7 +26,6 @@ from ..template import Template
 from .appearance import locate, project, reach
 from .carry import Carrier
 from .detail import share_detail
-from .flow import FlowStart
 from .pyramid import LevelCameras, level_cameras, working_scale
 from .relight import Relight
 from .repertoire import Repertoire
@@ -34,7 +33,7 @@ from .rigid import align as align_on_host
 from .settings import Stage, TrackSettings, plan_stages
 from .solver import LEAST_SCALE, MOST_RATIO, OUTLIER, Solution, pixel_length
 from .surface import build_surface, laplacian
-from .system import MeshSystem
+from .torch_flow import TorchFlow
 from .torch_kernels import median
 from .torch_memory import Reading, TorchMemory, TorchSurface
 from .torch_plates import Pictures, make_pictures
@@ -78,8 +77,7 @@ class TorchSolver:
         self.edges = template.edges
         self.system = TorchSystem(self.surface, template.vertices, self.device)
         self._surface = TorchSurface(self.surface, self.device)
-        self._flow_system = MeshSystem(self.surface)
-        self._flow = FlowStart(self.surface, self.levels[-1], self._flow_system)
+        self._flow = TorchFlow(self.surface, self.levels[-1], self.system.another())
         self.visible = np.zeros(0, bool)  # [T] what the reference saw
         self._memory: list[list[Part]] = []  # of every level
         self._reference: tuple[Array, Pictures, Array] | None = None  # the last: with the detail of slopes, finest
@@ -94,11 +92,9 @@ class TorchSolver:
         self._reference, self._memory = (vertices, images, detail), []
         seen = project(vertices, self.surface.triangles, self.levels[-1])
         self._relight = Relight(self.surface, self.levels[-1], seen, vertices, images.finest)
-        hessian, gradient, self.visible = self._fitting(self._look_at_reference)
+        self.visible = self._fitting(self._look_at_reference)
         if self.visible.any():
-            self._flow_system.assemble(hessian, gradient)
-            self._flow_system.prepare()
-            relative = self._flow_system.relative_stiffness()
+            relative = self.system.relative_stiffness().cpu().numpy()
             self.system.prepare(relative)
             self._carry = Carrier(vertices, self.edges, relative)
             self._repertoire = Repertoire(laplacian(vertices, self.edges), relative)
@@ -127,7 +123,7 @@ class TorchSolver:
 
     def start(self, previous: Array, before: Pictures, images: Pictures) -> tuple[Array, Array]:
         """`previous` [V, 3] moved on by optical flow, and moved rigidly only, each [V, 3]; on the host."""
-        return self._flow(previous, before.finest, images.finest)
+        return self._fitting(lambda: self._flow(previous, before.finest, images.finest))
 
     def _solve(
         self, images: Pictures, start: Array, base: Array, template: Array, check: Callable[[], None], first: int
@@ -203,18 +199,15 @@ class TorchSolver:
         self.system.assemble(hessian, gradient)
         return readings
 
-    def _look_at_reference(self) -> tuple[Array, Array, Array]:
-        """The finest level's normal equations at the reference [T, 6, 6], [T, 3, 3], and what it sees [T]."""
+    def _look_at_reference(self) -> Array:
+        """The finest level's normal equations at the reference into the system; returns what it sees [T]."""
         vertices, images, _ = self._reference
         vertices, parts = self._tensor(vertices), self._memory[-1]
         pictures = [images.levels[-1][part.group][part.which] for part in parts]
-        hessian = gradient = 0.0
-        seen = torch.zeros(len(self.surface.triangles), dtype=torch.bool, device=self.device)
-        for part, picture in zip(parts, pictures, strict=True):
+        for part in parts:
             part.memory.look(vertices)
-            reading, h, g = part.memory.read(vertices, picture, torch.ones((), device=self.device))
-            hessian, gradient, seen = hessian + h.double(), gradient + g.double(), seen | reading.triangles
-        return hessian.cpu().numpy(), gradient.cpu().numpy(), seen.cpu().numpy()
+        readings = self._read(parts, vertices, pictures, torch.ones((), device=self.device))
+        return torch.stack([reading.triangles for reading in readings]).any(0).cpu().numpy()
 
     def _judge(
         self, vertices: Tensor, parts: list[Part], readings: list[Reading], scale: Tensor, steps: Tensor

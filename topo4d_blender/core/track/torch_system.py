@@ -4,10 +4,13 @@ A GPU is poor at the sparse triangular solves that serve stiff priors on a CPU. 
 the surface, and a coarse space what is long: displacements that interpolate a few hundred handles as smoothly as the
 bending prior can (`coarse_space`). Diagonalised once, the coarse system is inverted for any stiffness by a division.
 
-Everything here is float64 on vertices; the host never waits.
+Everything here is float64 on vertices; the host never waits, and launches a solution on CUDA at once (`Recorded`).
 """
 
 from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -19,6 +22,7 @@ from torch import Tensor
 
 from .surface import Surface
 from .system import DAMPING
+from .torch_graph import Recorded
 from .torch_kernels import median, sum_segments, symmetric
 
 Array = np.ndarray
@@ -52,15 +56,10 @@ class TorchSystem:
         b = surface.bending
         self._prior = tensor(b.indices).long(), tensor(b.data)[:, None], tensor(np.diff(b.indptr)).long()
         self._prior_diagonal = tensor(b.diagonal())
-        rows, columns, source, prior = merged_pattern(b, surface.edges)
-        self._pattern = (
-            tensor(columns).long(),
-            tensor(np.bincount(rows, minlength=count)),
-            tensor(source),
-            tensor(prior),
-        )
+        self._pieces = _Pieces.of(*merged_pattern(b, surface.edges), count, count + edges, device)
         self._bending, self._interpolation = b, coarse_space(b, vertices)
         self._coarse: tuple[Tensor, Tensor] | None = None
+        self._steps: Recorded | None = None
         self.diagonal = torch.zeros(count, 3, 3, dtype=torch.float64, device=device)
         self.gradient = torch.zeros(count, 3, dtype=torch.float64, device=device)
         self._sides_sum = torch.zeros(edges, 3, 3, dtype=torch.float64, device=device)
@@ -74,10 +73,24 @@ class TorchSystem:
         self._sides_sum = symmetric(sum_segments(sides, self._side_counts))
         self.gradient = sum_segments(gradient.reshape(-1, 3)[self._corners], self._corner_counts)
 
+    def put(self, diagonal: Tensor, gradient: Tensor) -> None:
+        """Normal equations [V, 3, 3] and [V, 3] of vertices by themselves, for those of triangles."""
+        self.diagonal, self.gradient = diagonal, gradient
+        self._sides_sum = torch.zeros_like(self._sides_sum)
+
+    def another(self) -> TorchSystem:
+        """A system for the same surface, of which `prepare` knows nothing yet."""
+        other = copy.copy(self)
+        other._coarse = other._steps = None
+        return other
+
+    def relative_stiffness(self) -> Tensor:
+        """Photometric stiffness of every vertex, relative to the median of those that are seen.  # [V]."""
+        return self.diagonal.diagonal(dim1=1, dim2=2).mean(1) / self.median_stiffness().clamp(min=1e-300)
+
     def median_stiffness(self) -> Tensor:
         """Median photometric stiffness of the vertices that are seen; 0 where none is."""
-        trace = self.diagonal.diagonal(dim1=1, dim2=2).mean(1)
-        return torch.nan_to_num(median(torch.where(trace > 0, trace, torch.nan)))
+        return _median_stiffness(self.diagonal)
 
     def prepare(self, relative: Array) -> None:
         """The coarse space for vertices whose plates hold them as stiffly as `relative` [V] to the median."""
@@ -89,6 +102,8 @@ class TorchSystem:
             torch.as_tensor((p @ vectors).astype(np.float32), device=device),
             torch.as_tensor(np.maximum(values, 0.0), device=device),
         )
+        unknown = torch.zeros_like(self.gradient)
+        self._steps = Recorded(self._step, self.diagonal, self._sides_sum, unknown, unknown[0, 0])
 
     def bend(self, x: Tensor) -> Tensor:
         """The prior's matrix times `x` [V, C].  # [V, C]."""
@@ -100,39 +115,102 @@ class TorchSystem:
         around = (self._sides_sum[self._edge] @ x[self._neighbour, :, None])[..., 0]
         return (self.diagonal @ x[..., None])[..., 0] + sum_segments(around, self._neighbours)
 
-    def solve(self, prior_gradient: Tensor, stiffness: Tensor, iterations: int = ITERATIONS) -> Tensor:
+    def solve(self, prior_gradient: Tensor, stiffness: Tensor) -> Tensor:
         """The step [V, 3]: minus the solution for J'Wr + `prior_gradient`; `stiffness` is absolute.
 
         Zero where the plates say nothing at all.
         """
-        unit = self.median_stiffness()
+        return self._steps(self.diagonal, self._sides_sum, self.gradient + prior_gradient, stiffness)
+
+    def _step(self, diagonal: Tensor, sides: Tensor, gradient: Tensor, stiffness: Tensor) -> Tensor:
+        """`solve` for the photometric blocks of vertices [V, 3, 3] and edges [E, 3, 3], and the gradient [V, 3].
+
+        Vectors are [3, V] and blocks [3 (of the vector), ..., 3 (of the product), V]: a warp reads neighbours.
+        """
+        unit = _median_stiffness(diagonal)
         some = unit > 0
         unit, stiffness = torch.where(some, unit, 1.0), torch.where(some, stiffness, 1.0)
         eye = torch.eye(3, dtype=torch.float64, device=unit.device)
-        held = self.diagonal + (DAMPING * unit) * eye
-        inverse = _inverse(held + (stiffness * self._prior_diagonal)[:, None, None] * eye)
-        column, counts, source, prior = self._pattern
-        blocks = torch.cat([held, self._sides_sum, torch.zeros_like(held[:1])])[source]
-        blocks = blocks + (stiffness * prior)[:, None, None] * eye
+        held = diagonal + (DAMPING * unit) * eye
+        inverse = _inverse(held + (stiffness * self._prior_diagonal)[:, None, None] * eye).permute(2, 1, 0).contiguous()
+        blocks = torch.cat([held, sides, torch.zeros_like(held[:1])]).permute(2, 1, 0).contiguous()
+        blocks = self._pieces.spread(blocks, stiffness)
         basis, bending = self._coarse
-        soft = (1.0 / (unit + stiffness * bending)).float()[:, None]
+        soft = (1.0 / (unit + stiffness * bending)).float()
 
         def precondition(r: Tensor) -> Tensor:
-            return (inverse @ r[..., None])[..., 0] + (basis @ (soft * (basis.T @ r.float()))).double()
+            return (inverse * r[:, None]).sum(0) + ((soft * (r.float() @ basis)) @ basis.T).double()
 
-        x = torch.zeros_like(self.gradient)
-        r = -(self.gradient + prior_gradient)
+        r = -gradient.T.contiguous()
+        x = torch.zeros_like(r)
         z = precondition(r)
         p, rz = z, _dot(r, z)
-        for _ in range(iterations):
-            q = sum_segments((blocks @ p[column, :, None])[..., 0], counts)
+        for _ in range(ITERATIONS):
+            q = self._pieces.times(blocks, p)
             pq = _dot(p, q)
             alpha = torch.where(pq > 0, rz / pq, 0.0)  # nothing is left: stay
             x, r = torch.addcmul(x, alpha, p), torch.addcmul(r, -alpha, q)
             z = precondition(r)
             rz, before = _dot(r, z), rz
             p = torch.addcmul(z, torch.where(before > 0, rz / before, 0.0), p)
-        return torch.where(some, x, 0.0)
+        return torch.where(some, x, 0.0).T.contiguous()
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """The rows of a sparse matrix of blocks, cut into pieces of one length, so that all are summed alike.
+
+    The first V pieces begin the V rows; what is longer goes on in the pieces after them, in the rows' order.
+    """
+
+    column: Tensor  # [W, R] int64: of every piece's entries
+    source: Tensor  # [W, R] int64: which of the blocks
+    prior: Tensor  # [W, R] float64: of the prior's matrix
+    more: Tensor | None  # [V] int64: how many pieces a row has beyond its first; None if no row has any
+
+    @classmethod
+    def of(
+        cls, rows: Array, columns: Array, source: Array, prior: Array, count: int, nothing: int, device: torch.device
+    ) -> _Pieces:
+        """As `merged_pattern` gives them, of `count` rows; `nothing` is the number of a block of zeros."""
+        lengths = np.bincount(rows, minlength=count)
+        width = min(range(1, int(lengths.max()) + 1), key=lambda w: (w + 1) * int(np.ceil(lengths / w).sum()))
+        pieces = np.ceil(lengths / width).astype(np.int64)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        beyond = count + np.cumsum(pieces - 1) - (pieces - 1)  # the first piece beyond a row's own
+        piece = np.where(within < width, rows, beyond[rows] + within // width - 1)
+        shape = (width, int(pieces.sum()))
+
+        def spread(values: Array, filler: float) -> Tensor:
+            whole = np.full(shape, filler, values.dtype)
+            whole[within % width, piece] = values
+            return torch.as_tensor(whole, device=device)
+
+        more = torch.as_tensor(pieces - 1, device=device) if (pieces > 1).any() else None
+        return cls(
+            spread(columns.astype(np.int64), 0), spread(source.astype(np.int64), nothing), spread(prior, 0.0), more
+        )
+
+    def spread(self, blocks: Tensor, stiffness: Tensor) -> Tensor:
+        """The matrix of `blocks` [3, 3, B] and the prior's times `stiffness`.  # [3 W, 3, R]."""
+        width, count = self.column.shape
+        whole = blocks[:, :, self.source.flatten()].view(3, 3, width, count).transpose(1, 2).contiguous()
+        eye = torch.eye(3, dtype=blocks.dtype, device=blocks.device)[:, None, :, None]
+        return torch.addcmul(whole, stiffness * self.prior[None, :, None], eye).view(3 * width, 3, count)
+
+    def times(self, blocks: Tensor, x: Tensor) -> Tensor:
+        """The matrix as `spread` gives it times `x` [3, V].  # [3, V]."""
+        pieces = (blocks * x[:, self.column.flatten()].view(len(blocks), 1, -1)).sum(0)
+        if self.more is None:
+            return pieces
+        count = len(self.more)
+        return pieces[:, :count] + sum_segments(pieces[:, count:].T.contiguous(), self.more).T
+
+
+def _median_stiffness(diagonal: Tensor) -> Tensor:
+    """Median photometric stiffness of the vertices that are seen, of their blocks [V, 3, 3]; 0 where none is."""
+    trace = diagonal.diagonal(dim1=1, dim2=2).mean(1)
+    return torch.nan_to_num(median(torch.where(trace > 0, trace, torch.nan)))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
