@@ -53,6 +53,7 @@ class FlowStart:
         """
         points, flow, known = measure(self.surface, self.level, vertices, before, now)
         rigid = vertices
+        self.system.bending = self.surface.bending
         for outlier in OUTLIERS:
             self._assemble(points, flow, known, rigid - vertices, outlier)
             if not self.system.median_stiffness() > 0:

@@ -33,7 +33,7 @@ class TrackSettings:
     stiffness: float = 7e6  # of bending, against the plates: see `solver.FrameSolver.bending`
     softest: float = 4e3  # bending's limits, relative to the plates, where the blur is as wide as an edge is long
     stiffest: float = 8e4
-    rest: float = 0.1  # bending against the template, relative to bending against the base
+    rest: float = 0.15  # bending against the template, relative to bending against the base
     prediction: float = 0.5  # share of the last frame's motion that the next frame begins with
     working_pixels: int = 400_000  # plates larger than this are tracked at a reduced size
 

@@ -24,6 +24,7 @@ from .appearance import Memory, Reading
 from .carry import Carrier
 from .detail import share_detail
 from .flow import FlowStart
+from .pliancy import Pliancy
 from .pyramid import LevelCameras, build_pyramid, level_cameras, working_scale
 from .relight import Relight
 from .repertoire import Repertoire
@@ -100,6 +101,7 @@ class FrameSolver:
             stiffness = self.system.relative_stiffness()
             self.carry = Carrier(vertices, self.edges, stiffness)
             self.repertoire = Repertoire(laplacian(vertices, self.edges), stiffness)
+            self.pliancy = Pliancy(self.surface, stiffness)
             self.flow.prepare(vertices)
         return float(self.visible.mean())
 
@@ -123,10 +125,12 @@ class FrameSolver:
         if before is not None:
             vertices, base = self.flow(previous, before[-1], images[-1])
             base = self.repertoire(vertices, base, template, earlier)
+            self.system.bending = self.pliancy(vertices, base)
             first = max(1, len(self.stages) - self.settings.after_flow)
         else:
             rotation, shift = align(previous, guess)
             vertices, base = guess, previous @ rotation.T + shift
+            self.system.bending = self.surface.bending
             first = 0
         iterations, light = 0, None
         for stage, memory, image in list(zip(self.stages, self.memory, images, strict=True))[first:]:
@@ -171,7 +175,7 @@ class FrameSolver:
         """One Gauss-Newton step of all vertices.  # [V, 3]."""
         rotation, shift = align(template, vertices)
         rest = template @ rotation.T + shift
-        bend = self.surface.bending @ ((vertices - base) + self.settings.rest * (vertices - rest))
+        bend = self.system.bending @ ((vertices - base) + self.settings.rest * (vertices - rest))
         return self.system.solve(stiffness * bend, stiffness * (1 + self.settings.rest))
 
     def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:

@@ -22,7 +22,9 @@ class Surface:
     edges: Array  # [E, 2] int32, of the triangles
     side_starts: Array  # [E + 1] int32: triangle sides (3 t + i, between corners i and i + 1) of each edge
     sides: Array  # [3 T] int32
-    bending: sp.csr_matrix  # [V, V]: d' B d is the squared bending of a displacement d, a scalar a coordinate
+    laplacian: sp.csr_matrix  # [V, V]: L d is how a displacement d bends, see `laplacian`
+    stiffness: Array  # [V]: of each vertex's bending, relative to others' (role t4d_stiff: 101)
+    bending: sp.csr_matrix  # [V, V], L' S L: d' B d is the squared bending of a displacement d, a scalar a coordinate
     edge_length: float  # median, capture units
     looks: Array  # [T] float32, 0..1: how far each triangle looks at pixels (role t4d_ignore: 0)
     vertex_count: int
@@ -88,6 +90,8 @@ def build_surface(template: Template) -> Surface:
         edges=edges.astype(np.int32),
         side_starts=side_starts,
         sides=side_members,
+        laplacian=laplacian(template.vertices, mesh_edges),
+        stiffness=stiffness,
         bending=bending_matrix(template.vertices, mesh_edges, stiffness),
         edge_length=float(np.median(lengths)),
         looks=(1.0 - ignore[triangles].max(axis=1)).astype(np.float32),

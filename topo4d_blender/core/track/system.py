@@ -42,9 +42,8 @@ class MeshSystem:
             ends[order, 1].astype(np.int32),
             np.tile(np.arange(edges, dtype=np.int32), 2)[order],
         )
-        b = surface.bending
-        self._prior = (b.indptr.astype(np.int32), b.indices.astype(np.int32), b.data)
-        self._prior_diagonal = b.diagonal()
+        self._prior_pattern = (surface.bending.indptr.astype(np.int32), surface.bending.indices.astype(np.int32))
+        self.bending = surface.bending
         self._factors: Factors = {}
 
     def assemble(self, hessian: Array, gradient: Array) -> None:
@@ -64,6 +63,17 @@ class MeshSystem:
         """Photometric stiffness of every vertex, relative to the median of those that are seen.  # [V]."""
         trace = (self.diagonal[:, 0] + self.diagonal[:, 3] + self.diagonal[:, 5]) / 3
         return trace / max(self.median_stiffness(), 1e-300)
+
+    @property
+    def bending(self) -> sp.csr_matrix:
+        """The prior's matrix [V, V]; another has the pattern of the surface's."""
+        return self._bending
+
+    @bending.setter
+    def bending(self, matrix: sp.csr_matrix) -> None:
+        self._bending = matrix
+        self._prior = (*self._prior_pattern, matrix.data)
+        self._prior_diagonal = matrix.diagonal()
 
     def times(self, x: Array, stiffness: float) -> Array:
         """(H + stiffness * B (x) I3) x.  # [V, 3] -> [V, 3]."""
@@ -120,7 +130,7 @@ class MeshSystem:
     def factorise(self, priors: Iterable[float]) -> Factors:
         """Factorisations of the system as it is assembled now, for `priors` relative to the median stiffness.
 
-        In single precision, half to read and enough to precondition with.
+        In single precision, half to read and enough to precondition with; so is the surface's bending for another.
         """
         held = sp.diags(self.relative_stiffness() + DAMPING)
         return {

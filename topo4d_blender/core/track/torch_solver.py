@@ -26,6 +26,7 @@ from ..template import Template
 from .appearance import locate, project, reach
 from .carry import Carrier
 from .detail import share_detail
+from .pliancy import Pliancy
 from .pyramid import LevelCameras, level_cameras, working_scale
 from .relight import Relight
 from .repertoire import Repertoire
@@ -98,6 +99,7 @@ class TorchSolver:
             self.system.prepare(relative)
             self._carry = Carrier(vertices, self.edges, relative)
             self._repertoire = Repertoire(laplacian(vertices, self.edges), relative)
+            self._pliancy = Pliancy(self.surface, relative)
             self._flow.prepare(vertices)
         return float(self.visible.mean())
 
@@ -115,10 +117,12 @@ class TorchSolver:
         if before is not None:
             start, base = self.start(previous, before, images)
             base = self._repertoire(start, base, template, earlier)
+            self.system.put_bending(self._pliancy(start, base))
             first = max(1, len(self.stages) - self.settings.after_flow)
         else:
             rotation, shift = align_on_host(previous, guess)
             start, base, first = guess, previous @ rotation.T + shift, 0
+            self.system.put_bending(self.surface.bending)
         return self._fitting(lambda: self._solve(images, start, base, template, check, first))
 
     def start(self, previous: Array, before: Pictures, images: Pictures) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ Everything here is float64 on vertices; the host never waits, and launches a sol
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -56,7 +56,7 @@ class TorchSystem:
         b = surface.bending
         self._prior = tensor(b.indices).long(), tensor(b.data)[:, None], tensor(np.diff(b.indptr)).long()
         self._prior_diagonal = tensor(b.diagonal())
-        self._pieces = _Pieces.of(*merged_pattern(b, surface.edges), count, count + edges, device)
+        self._pieces = _Pieces.of(*merged_pattern(b, surface.edges), b, count + edges, device)
         self._bending, self._interpolation = b, coarse_space(b, vertices)
         self._coarse: tuple[Tensor, Tensor] | None = None
         self._steps: Recorded | None = None
@@ -81,8 +81,19 @@ class TorchSystem:
     def another(self) -> TorchSystem:
         """A system for the same surface, of which `prepare` knows nothing yet."""
         other = copy.copy(self)
+        column, value, counts = self._prior
+        other._prior, other._prior_diagonal = (column, value.clone(), counts), self._prior_diagonal.clone()
+        other._pieces = replace(self._pieces, prior=self._pieces.prior.clone())
         other._coarse = other._steps = None
         return other
+
+    def put_bending(self, bending: sp.csr_matrix) -> None:
+        """Another matrix [V, V] of the prior, of the surface's pattern; where it lies on the device stays the same."""
+        device = self.gradient.device
+        values = torch.as_tensor(bending.data, device=device)
+        self._prior[1].copy_(values[:, None])
+        self._prior_diagonal.copy_(torch.as_tensor(bending.diagonal(), device=device))
+        self._pieces.put_prior(values)
 
     def relative_stiffness(self) -> Tensor:
         """Photometric stiffness of every vertex, relative to the median of those that are seen.  # [V]."""
@@ -165,14 +176,17 @@ class _Pieces:
 
     column: Tensor  # [W, R] int64: of every piece's entries
     source: Tensor  # [W, R] int64: which of the blocks
-    prior: Tensor  # [W, R] float64: of the prior's matrix
+    value: Tensor  # [W, R] int64: which of the prior's matrix, or the number of those for none
+    prior: Tensor  # [W, R] float64: these
     more: Tensor | None  # [V] int64: how many pieces a row has beyond its first; None if no row has any
 
     @classmethod
     def of(
-        cls, rows: Array, columns: Array, source: Array, prior: Array, count: int, nothing: int, device: torch.device
-    ) -> _Pieces:
-        """As `merged_pattern` gives them, of `count` rows; `nothing` is the number of a block of zeros."""
+        cls, rows: Array, columns: Array, source: Array, value: Array, bending: sp.csr_matrix, nothing: int,
+        device: torch.device,
+    ) -> _Pieces:  # fmt: skip
+        """As `merged_pattern` gives them of `bending`; `nothing` is the number of a block of zeros."""
+        count = bending.shape[0]
         lengths = np.bincount(rows, minlength=count)
         width = min(range(1, int(lengths.max()) + 1), key=lambda w: (w + 1) * int(np.ceil(lengths / w).sum()))
         pieces = np.ceil(lengths / width).astype(np.int64)
@@ -181,15 +195,23 @@ class _Pieces:
         piece = np.where(within < width, rows, beyond[rows] + within // width - 1)
         shape = (width, int(pieces.sum()))
 
-        def spread(values: Array, filler: float) -> Tensor:
+        def spread(values: Array, filler: int) -> Tensor:
             whole = np.full(shape, filler, values.dtype)
             whole[within % width, piece] = values
             return torch.as_tensor(whole, device=device)
 
         more = torch.as_tensor(pieces - 1, device=device) if (pieces > 1).any() else None
-        return cls(
-            spread(columns.astype(np.int64), 0), spread(source.astype(np.int64), nothing), spread(prior, 0.0), more
+        column, source, value = (
+            spread(values.astype(np.int64), filler)
+            for values, filler in ((columns, 0), (source, nothing), (value, bending.nnz))
         )
+        made = cls(column, source, value, torch.zeros(shape, dtype=torch.float64, device=device), more)
+        made.put_prior(torch.as_tensor(bending.data, device=device))
+        return made
+
+    def put_prior(self, values: Tensor) -> None:
+        """The prior's `values` [N], where the last ones lay."""
+        self.prior.copy_(torch.cat([values, values.new_zeros(1)])[self.value])
 
     def spread(self, blocks: Tensor, stiffness: Tensor) -> Tensor:
         """The matrix of `blocks` [3, 3, B] and the prior's times `stiffness`.  # [3 W, 3, R]."""
@@ -228,7 +250,7 @@ def merged_pattern(bending: sp.csr_matrix, edges: Array) -> tuple[Array, Array, 
     """The entries of the prior's and the photometric matrix together, in rows: one product an iteration, not three.
 
     Returns rows, columns, where each one's photometric block is among those of vertices, then `edges` [E, 2], then a
-    zero, and its value in `bending` [V, V]; each [N].
+    zero, and which of the values of `bending` [V, V] is its, or how many there are for none; each [N].
     """
     count = bending.shape[0]
     ends = np.concatenate([edges, edges[:, ::-1]])
@@ -238,7 +260,10 @@ def merged_pattern(bending: sp.csr_matrix, edges: Array) -> tuple[Array, Array, 
     rows, columns = there.nonzero()
     edge = np.asarray(numbers[rows, columns]).ravel()
     source = np.where(edge > 0, count + edge - 1, count + len(edges))
-    return rows, columns, np.where(rows == columns, rows, source), np.asarray(bending[rows, columns]).ravel()
+    values = sp.csr_matrix((np.arange(1, bending.nnz + 1), bending.indices, bending.indptr), shape=bending.shape)
+    value = np.asarray(values[rows, columns]).ravel()
+    value = np.where(value > 0, value - 1, bending.nnz)
+    return rows, columns, np.where(rows == columns, rows, source), value
 
 
 def coarse_space(bending: sp.csr_matrix, vertices: Array) -> Array:
