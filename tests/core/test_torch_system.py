@@ -10,7 +10,7 @@ from torch_devices import DEVICES
 from track_scenes import sheet_template
 
 from topo4d_blender.core.track import rigid, torch_rigid
-from topo4d_blender.core.track.surface import build_surface
+from topo4d_blender.core.track.surface import bending_matrix, build_surface
 from topo4d_blender.core.track.system import DAMPING, MeshSystem
 from topo4d_blender.core.track.torch_system import TorchSystem, coarse_space
 
@@ -95,3 +95,30 @@ def test_the_coarse_space_holds_every_island_still_and_straight():
     basis = coarse_space(SURFACE.bending, SHEET.vertices)
     assert 4 <= basis.shape[1] <= COUNT // 32
     np.testing.assert_allclose(basis.sum(axis=1), 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_another_bending_takes_the_place_of_the_first_one(device):
+    """In the matrix, in its product and in the recorded solution; but not in a system made beside this one."""
+    mesh, ours = both(device)
+    beside = ours.another()
+    weight = np.random.default_rng(5).uniform(0.1, 3, COUNT)
+    other = bending_matrix(SHEET.vertices, SHEET.edges, weight)
+    ours.put_bending(other)
+    x = np.random.default_rng(6).normal(size=(COUNT, 3))
+    there = torch.as_tensor(x, device=device)
+    np.testing.assert_allclose(ours.bend(there).cpu().numpy(), other @ x, atol=1e-11)
+    np.testing.assert_allclose(beside.bend(there).cpu().numpy(), SURFACE.bending @ x, atol=1e-11)
+    unit = mesh.median_stiffness()
+    prior, stiffness = 100 * unit * (other @ (0.01 * x)), 100 * unit
+    beside.prepare(mesh.relative_stiffness())
+    for system, bending in ((ours, other), (beside, SURFACE.bending)):
+        full = twins.matrix(mesh.diagonal, SURFACE.edges, mesh.edge_blocks, bending, stiffness)
+        exact = spsolve((full + DAMPING * unit * eye(3 * COUNT)).tocsc(), -(mesh.gradient + prior).ravel())
+        given = torch.as_tensor(prior, device=device), torch.tensor(stiffness, device=device).double()
+        error = np.linalg.norm(system.solve(*given).cpu().numpy() - exact.reshape(-1, 3), axis=1)
+        assert error[mesh.relative_stiffness() > 0].max() < 0.01 * np.linalg.norm(exact.reshape(-1, 3), axis=1).max()
+    mesh.bending = other
+    step = mesh.solve(prior, stiffness)
+    np.testing.assert_allclose(mesh.times(x, stiffness) - mesh.times(x, 0.0), stiffness * (other @ x), rtol=1e-6)
+    assert np.isfinite(step).all()

@@ -117,11 +117,13 @@ class Memory:
         self._hessian, self._gradient = np.empty((triangles, 6, 6)), np.empty((triangles, 3, 3))
         self._seen = np.empty(triangles, bool)
 
-    def look(self, vertices: Array, light: Array | None = None) -> None:
+    def look(self, vertices: Array, light: Array | None = None, looks: Array | None = None) -> None:
         """Find what is seen where, with the mesh at `vertices` [V, 3]; holds for steps of a fraction of a pixel.
 
         `light` [K, V] is how much brighter the vertices are than in the reference; None: as bright (`relight`).
+        `looks` [T] is how far each triangle looks (`shades`); None: as far as the artist said.
         """
+        self._looks = self.surface.looks if looks is None else looks
         self._light = np.ones(self.projection.vertex_depth.shape, np.float32) if light is None else light
         self._now = project(vertices, self.surface.triangles, self.level)
         kernels.list_pixels(self._now.ids, self._starts, self._members)
@@ -135,7 +137,7 @@ class Memory:
         now = self._now
         _, pixels, depth = locate(vertices, level)
         kernels.compare(
-            pixels, depth, self.projection.camera_space, s.triangles, s.looks, level.sizes, level.offsets,
+            pixels, depth, self.projection.camera_space, s.triangles, self._looks, level.sizes, level.offsets,
             level.intrinsics, now.ids, image, self.image, self.detail, self.projection.depth, self.tolerance,
             self._light, self._stack, self._known,
         )  # fmt: skip

@@ -48,7 +48,7 @@ class Relight:
         looked_at = np.unique(surface.triangles[surface.looks > 0])
         self._some = looked_at[:: max(1, -(-len(looked_at) // ENOUGH))]
         self._side = np.sign(_facing(self._normals[self._some], seen.camera_space[:, self._some], level))
-        self._before = self._brightness(image, seen.pixels)
+        self._before = brightness(level, image, seen.pixels[:, self._some])
         for k, bright in enumerate(self._before):
             bright[~shown_vertices(surface, level, seen, k, BORDER)[self._some]] = np.nan
 
@@ -63,7 +63,7 @@ class Relight:
         bases = np.concatenate([(harmonics - self._harmonics)[:, 1:] / self._scale[1:], harmonics[:, :4]], axis=1)
         few = bases[self._some]
         factors = np.ones(points.shape[:2], np.float32)
-        bright = self._brightness(image, pixels)
+        bright = brightness(level, image, pixels[:, self._some])
         facing = self._side * _facing(normals[self._some], points[:, self._some], level)
 
         def work(k: int) -> None:
@@ -78,22 +78,22 @@ class Relight:
         list(THREADS.map(work, range(len(factors))))
         return factors
 
-    def _brightness(self, image: Array, pixels: Array) -> Array:
-        """Brightness of `image` [P] at some of the vertices' `pixels` [K, V, 2]; NaN where it says nothing."""
-        level = self._level
-        bright = np.full((len(pixels), len(self._some)), np.nan, np.float32)
 
-        def work(k: int) -> None:
-            height, width = level.sizes[k]
-            at = pixels[k, self._some]
-            inside = ((at > BORDER + 0.5) & (at < (width - BORDER - 0.5, height - BORDER - 0.5))).all(axis=1)
-            values = sample(level.view(image, k), np.where(inside[:, None], at, np.float32(1)))
-            with np.errstate(invalid="ignore"):
-                inside &= (values > DARKEST) & (values < BRIGHTEST)
-            bright[k, inside] = values[inside]
+def brightness(level: LevelCameras, image: Array, pixels: Array) -> Array:
+    """Brightness of `image` [P] at every camera's `pixels` [K, S, 2]; NaN where it says nothing.  # [K, S] float32."""
+    bright = np.full(pixels.shape[:2], np.nan, np.float32)
 
-        list(THREADS.map(work, range(len(pixels))))
-        return bright
+    def work(k: int) -> None:
+        height, width = level.sizes[k]
+        at = pixels[k]
+        inside = ((at > BORDER + 0.5) & (at < (width - BORDER - 0.5, height - BORDER - 0.5))).all(axis=1)
+        values = sample(level.view(image, k), np.where(inside[:, None], at, np.float32(1)))
+        with np.errstate(invalid="ignore"):
+            inside &= (values > DARKEST) & (values < BRIGHTEST)
+        bright[k, inside] = values[inside]
+
+    list(THREADS.map(work, range(len(pixels))))
+    return bright
 
 
 def _harmonics(normals: Array) -> Array:

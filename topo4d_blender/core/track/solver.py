@@ -30,6 +30,7 @@ from .relight import Relight
 from .repertoire import Repertoire
 from .rigid import align, rigid_step
 from .settings import Stage, TrackSettings, plan_stages
+from .shades import Shades
 from .surface import build_surface, laplacian
 from .system import MeshSystem
 
@@ -94,7 +95,9 @@ class FrameSolver:
             memory.look(vertices)
             reading = memory.read(vertices, image, 1.0)
             self.visible = reading.triangles.copy()
-        self.relight = Relight(self.surface, self.levels[-1], self.memory[-1].projection, vertices, images[-1])
+        seen = self.memory[-1].projection
+        self.relight = Relight(self.surface, self.levels[-1], seen, vertices, images[-1])
+        self.shades = Shades(self.surface, self.levels[-1], seen, vertices, images[-1])
         if self.visible.any():
             self.system.assemble(reading.hessian, reading.gradient)
             self.system.prepare()
@@ -137,7 +140,8 @@ class FrameSolver:
             scale, step = 1.0, None
             if before is None or light is None:  # flow finds how the surface is turned; coarse stages do stage by stage
                 light = self.relight(vertices, images[-1])
-            memory.look(vertices, light)
+            looks = self.shades(vertices, images[-1], light) if stage is self.stages[-1] else None
+            memory.look(vertices, light, looks)
             for n in range(stage.iterations):
                 check()
                 reading = memory.read(vertices, image, scale)

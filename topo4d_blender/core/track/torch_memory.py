@@ -48,12 +48,13 @@ class TorchMemory:
         self.points, pixels = views.locate(vertices)
         self.depth = self._draw(self.points, pixels)[1]
 
-    def look(self, vertices: Tensor, light: Tensor | None = None) -> None:
-        """Find what is seen where, with the mesh at `vertices` [V, 3]; `light` [K, V] as in `Memory.look`."""
+    def look(self, vertices: Tensor, light: Tensor | None = None, looks: Tensor | None = None) -> None:
+        """Find what is seen where, with the mesh at `vertices` [V, 3]; `light` [K, V], `looks` [T] as in `Memory`."""
         self._light = torch.ones_like(self.points[..., 2]) if light is None else light
         ids, _ = self._draw(*self.views.locate(vertices))
         surface = self.surface
-        self._seen = kernels.list_pixels(ids, self.views, surface.triangles, surface.looks, surface.vertex_count)
+        looks = surface.looks if looks is None else looks
+        self._seen = kernels.list_pixels(ids, self.views, surface.triangles, looks, surface.vertex_count)
 
     def read(self, vertices: Tensor, image: Tensor, scale: Tensor) -> tuple[Reading, Tensor, Tensor]:
         """Hold `image` [K, H, W] against the memory drawn at `vertices` [V, 3], and linearise.

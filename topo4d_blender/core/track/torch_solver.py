@@ -32,6 +32,7 @@ from .relight import Relight
 from .repertoire import Repertoire
 from .rigid import align as align_on_host
 from .settings import Stage, TrackSettings, plan_stages
+from .shades import Shades
 from .solver import LEAST_SCALE, MOST_RATIO, OUTLIER, Solution, pixel_length
 from .surface import build_surface, laplacian
 from .torch_flow import TorchFlow
@@ -93,6 +94,7 @@ class TorchSolver:
         self._reference, self._memory = (vertices, images, detail), []
         seen = project(vertices, self.surface.triangles, self.levels[-1])
         self._relight = Relight(self.surface, self.levels[-1], seen, vertices, images.finest)
+        self._shades = Shades(self.surface, self.levels[-1], seen, vertices, images.finest)
         self.visible = self._fitting(self._look_at_reference)
         if self.visible.any():
             relative = self.system.relative_stiffness().cpu().numpy()
@@ -140,8 +142,9 @@ class TorchSolver:
             scale = torch.ones((), device=self.device)
             if first == 0 or light is None:  # as in `FrameSolver.solve`
                 light = self._light(vertices, images)
+            looks = self._looks(vertices, images, light) if stage is self.stages[-1] else None
             for part in parts:
-                part.memory.look(vertices, light[list(part.memory.views.cameras)])
+                part.memory.look(vertices, light[list(part.memory.views.cameras)], looks)
             step = None
             for n in range(stage.iterations):
                 check()
@@ -158,6 +161,11 @@ class TorchSolver:
     def _light(self, vertices: Tensor, images: Pictures) -> Tensor:
         """As `Relight`, of the mesh at `vertices` [V, 3].  # [K, V]."""
         return torch.as_tensor(self._relight(vertices.cpu().numpy(), images.finest), device=self.device)
+
+    def _looks(self, vertices: Tensor, images: Pictures, light: Tensor) -> Tensor:
+        """As `Shades`, of the mesh at `vertices` [V, 3] in `light` [K, V].  # [T]."""
+        looks = self._shades(vertices.cpu().numpy(), images.finest, light.cpu().numpy())
+        return torch.as_tensor(looks, device=self.device)
 
     @staticmethod
     def _error(readings: list[Reading]) -> Tensor:

@@ -54,7 +54,8 @@ class TorchSystem:
         self._edge = tensor(np.tile(np.arange(edges), 2)[order])
         self._neighbours = tensor(np.bincount(ends[:, 0], minlength=count))
         b = surface.bending
-        self._prior = tensor(b.indices).long(), tensor(b.data)[:, None], tensor(np.diff(b.indptr)).long()
+        # A copy: on the processor a tensor would be the array, and another bending would be put into the surface.
+        self._prior = tensor(b.indices).long(), tensor(b.data.copy())[:, None], tensor(np.diff(b.indptr)).long()
         self._prior_diagonal = tensor(b.diagonal())
         self._pieces = _Pieces.of(*merged_pattern(b, surface.edges), b, count + edges, device)
         self._bending, self._interpolation = b, coarse_space(b, vertices)
