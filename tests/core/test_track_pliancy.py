@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from test_track_relight import CELLS, film
 from track_scenes import grid, look_at_sheet, sheet_level, sheet_template
 
-from topo4d_blender.core.track.pliancy import POWER, RINGS, SOFTEST, STIFFEST, Pliancy
+from topo4d_blender.core.track.pliancy import FLAT, POWER, RINGS, SOFTEST, STIFFEST, Pliancy
 from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver
 from topo4d_blender.core.track.surface import build_surface
@@ -28,6 +28,9 @@ def parted(height: float) -> np.ndarray:
     return vertices
 
 
+FLATTEST = (FLAT * SURFACE.edge_length) ** 2
+
+
 def weights(moved: np.ndarray, base: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Of every vertex, by loops."""
     around = [{v} for v in range(COUNT)]
@@ -37,7 +40,10 @@ def weights(moved: np.ndarray, base: np.ndarray, seen: np.ndarray) -> np.ndarray
     for _ in range(RINGS):
         bent = [np.mean([bent[w] for w in around[v]]) for v in range(COUNT)]
     usual = np.median([bent[v] for v in range(COUNT) if seen[v]])
-    found = [min(max((usual / b) ** POWER, SOFTEST), STIFFEST) if s else 1.0 for b, s in zip(bent, seen, strict=True)]
+    found = [
+        min(max(((usual + FLATTEST) / (b + FLATTEST)) ** POWER, SOFTEST), STIFFEST) if s else 1.0
+        for b, s in zip(bent, seen, strict=True)
+    ]
     return np.array(found)
 
 
@@ -54,8 +60,11 @@ def test_the_matrix_is_that_of_weighed_bends():
 
 
 def test_what_does_not_bend_keeps_its_stiffness():
-    still = Pliancy(SURFACE, np.ones(COUNT))(parted(0), parted(0))
-    np.testing.assert_array_equal(still.data, SURFACE.bending.data)
+    """Nor does rounding decide how stiff it is."""
+    rounding = np.random.default_rng(0).normal(0, 1e-12, (COUNT, 3))
+    for moved in (parted(0), parted(0) + rounding):
+        still = Pliancy(SURFACE, np.ones(COUNT))(moved, parted(0))
+        np.testing.assert_allclose(still.data, SURFACE.bending.data, atol=1e-9 * SURFACE.bending.max())
     unseen = Pliancy(SURFACE, np.zeros(COUNT))(parted(0.1), parted(0))
     np.testing.assert_array_equal(unseen.data, SURFACE.bending.data)
 

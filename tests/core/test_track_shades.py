@@ -57,13 +57,31 @@ def test_light_that_is_known_is_no_shadow():
     assert shades()(REST, film(LEVEL, REST, SKIN * shadow(0.21), GAINS), light)[INNER].min() > 0.8
 
 
-def test_what_the_artist_said_not_to_look_at_stays_so_and_missing_plates_say_nothing():
+def test_what_the_artist_said_not_to_look_at_has_no_say():
+    """Half of the sheet is ignored, and flickers as hair does."""
     right = (REST[:, 0] > 0.5).astype(float)
     surface = build_surface(sheet_template(CELLS, CELLS, t4d_ignore=right))
-    looks = shades(surface)(REST, film(LEVEL, REST, SKIN * shadow(0.21), GAINS), LIGHT)
+    flicker = np.where(right, np.random.default_rng(4).uniform(0.6, 1.6, len(REST)), shadow(0.01))
+    calm = shades(surface)(REST, film(LEVEL, REST, SKIN * shadow(0.01), GAINS), LIGHT)
+    looks = shades(surface)(REST, film(LEVEL, REST, SKIN * flicker, GAINS), LIGHT)
     assert (looks[surface.looks == 0] == 0).all()
-    nothing = np.full(LEVEL.pixels, np.nan, np.float32)
-    np.testing.assert_array_equal(shades()(REST, nothing, LIGHT), SURFACE.looks)
+    left = INNER & (CENTRES[:, 0] < 0.3)  # what lies beside it shows some of it between pixels
+    np.testing.assert_allclose(looks[left], calm[left], atol=0.02)
+    assert calm[left].min() < 0.5 and calm[left & (CENTRES[:, 0] > 0.2)].min() > 0.9
+
+
+def test_missing_plates_and_too_few_cameras_say_nothing():
+    lit = film(LEVEL, REST, SKIN * shadow(0.21), GAINS)
+    for k in range(2, 6):
+        LEVEL.view(lit, k)[:] = np.nan
+    np.testing.assert_array_equal(shades()(REST, lit, LIGHT), SURFACE.looks)
+
+
+def test_what_a_camera_no_longer_faces_is_not_asked():
+    """The sheet has turned its back on all cameras, and what they show there is something else."""
+    back = REST * [-1, 1, -1]
+    lit = film(LEVEL, REST, SKIN * shadow(0.21), GAINS)
+    np.testing.assert_array_equal(shades()(back, lit, LIGHT), SURFACE.looks)
 
 
 @pytest.mark.parametrize("kind", [FrameSolver, functools.partial(TorchSolver, device="cpu")], ids=["numba", "torch"])

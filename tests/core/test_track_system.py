@@ -104,16 +104,26 @@ def test_nothing_to_solve_is_solved_in_no_step(assembled):
     assert (x == 0).all()
 
 
+OTHER = bending_matrix(
+    sheet_template(8, 7).vertices, sheet_template(8, 7).edges, np.random.default_rng(5).uniform(0.1, 3, COUNT)
+)
+
+
+@pytest.mark.parametrize("bending", [SURFACE.bending, OTHER], ids=["surface's", "another"])
 @pytest.mark.parametrize("relative", [0.5 * STIFF, 5 * STIFF, 1000 * STIFF])
-def test_solve_is_the_direct_solution(assembled, monkeypatch, relative):
-    """The soft path and the factorised one, carried to the end, against scipy.sparse.linalg.spsolve."""
+def test_solve_is_the_direct_solution(assembled, monkeypatch, relative, bending):
+    """The soft path and the factorised one, carried to the end, against scipy.sparse.linalg.spsolve.
+
+    Another bending than the surface's is solved with the factorisations of the surface's.
+    """
     monkeypatch.setattr(system, "TOLERANCE", 1e-11)
     monkeypatch.setattr(system, "ITERATIONS", 5000)
     mesh, dense, gradient = assembled
     mesh.prepare()
+    mesh.bending = bending
     unit = mesh.median_stiffness()
     bend = np.random.default_rng(3).normal(size=gradient.shape)
-    full = twins.matrix(mesh.diagonal, SURFACE.edges, mesh.edge_blocks, SURFACE.bending, relative * unit).toarray()
+    full = twins.matrix(mesh.diagonal, SURFACE.edges, mesh.edge_blocks, bending, relative * unit).toarray()
     np.fill_diagonal(full, full.diagonal() + DAMPING * unit)
     direct = spsolve(csr_matrix(full), -(gradient + bend).ravel()).reshape(-1, 3)
     step = mesh.solve(bend, relative * unit)

@@ -20,6 +20,7 @@ Array = np.ndarray
 POWER = 0.35  # of the squared bending: the reciprocal (1) breaks lips, 0.25 and 0.5 are a per cent behind
 SOFTEST, STIFFEST = 0.1, 3.0  # of the weight a vertex has without; wider limits gave the same error
 RINGS = 5  # rounds of averaging over neighbours
+FLAT = 1e-4  # of an edge's length: bends of less are none, rounding does not decide
 SEEN = 0.05  # of the median vertex's photometric stiffness: less is not seen
 
 
@@ -42,10 +43,11 @@ class Pliancy:
         bent = ((self._surface.laplacian @ (moved - base)) ** 2).sum(axis=1)
         for _ in range(RINGS):
             bent = self._mean @ bent
-        usual = float(np.median(bent[self._seen])) if self._seen.any() else 0.0
-        if not usual > 0:
+        if not self._seen.any():
             return self._surface.bending
-        weight = np.clip((usual / np.maximum(bent, 1e-12 * usual)) ** POWER, SOFTEST, STIFFEST)
+        flat = (FLAT * self._surface.edge_length) ** 2
+        ratio = (float(np.median(bent[self._seen])) + flat) / (bent + flat)
+        weight = np.clip(ratio**POWER, SOFTEST, STIFFEST)
         weight = self._surface.stiffness * np.where(self._seen, weight, 1.0)
         b = self._surface.bending
         return sp.csr_matrix((self._values @ weight, b.indices, b.indptr), shape=b.shape)

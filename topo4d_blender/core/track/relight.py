@@ -47,7 +47,7 @@ class Relight:
         self._scale = np.sqrt((self._harmonics**2).mean(axis=0)).clip(min=1e-6)
         looked_at = np.unique(surface.triangles[surface.looks > 0])
         self._some = looked_at[:: max(1, -(-len(looked_at) // ENOUGH))]
-        self._side = np.sign(_facing(self._normals[self._some], seen.camera_space[:, self._some], level))
+        self._side = np.sign(facing(self._normals[self._some], seen.camera_space[:, self._some], level))
         self._before = brightness(level, image, seen.pixels[:, self._some])
         for k, bright in enumerate(self._before):
             bright[~shown_vertices(surface, level, seen, k, BORDER)[self._some]] = np.nan
@@ -64,10 +64,10 @@ class Relight:
         few = bases[self._some]
         factors = np.ones(points.shape[:2], np.float32)
         bright = brightness(level, image, pixels[:, self._some])
-        facing = self._side * _facing(normals[self._some], points[:, self._some], level)
+        toward = self._side * facing(normals[self._some], points[:, self._some], level)
 
         def work(k: int) -> None:
-            known = np.isfinite(bright[k] + self._before[k]) & (facing[k] > FACING) & (points[k, self._some, 2] > 0)
+            known = np.isfinite(bright[k] + self._before[k]) & (toward[k] > FACING) & (points[k, self._some, 2] > 0)
             if known.sum() < LEAST:
                 return
             now, before = bright[k, known], self._before[k, known]
@@ -102,7 +102,7 @@ def _harmonics(normals: Array) -> Array:
     return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
 
 
-def _facing(normals: Array, points: Array, level: LevelCameras) -> Array:
+def facing(normals: Array, points: Array, level: LevelCameras) -> Array:
     """Cosine between `normals` [S, 3] and the line from each camera to its `points` [K, S, 3].  # [K, S]."""
     along = np.einsum("kab,sb,ksa->ks", level.rotations, normals, points, optimize=True)
     return along / np.maximum(np.linalg.norm(points, axis=2), 1e-30)

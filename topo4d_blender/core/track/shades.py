@@ -15,13 +15,14 @@ import scipy.sparse as sp
 
 from .appearance import Projection, locate, shown_vertices
 from .pyramid import LevelCameras
-from .relight import BORDER, brightness
+from .relight import BORDER, FACING, brightness, facing
+from .sight import vertex_normals
 from .surface import Surface
 
 Array = np.ndarray
-LEAST = 3  # cameras that must agree on a vertex's factor
+LEAST = 3  # cameras that a vertex's factor is the median of, at least
 SHARP = 8.0  # times the median triangle's difference: counts a half (4 lost quick lips, which differ as well)
-FAINT = 0.12  # of the brightness: a difference that is never sharp, for plates without noise or light
+FAINT = 0.12  # of the logarithm: the least difference that counts a half, for plates without noise or light
 
 
 class Shades:
@@ -31,8 +32,11 @@ class Shades:
         """For the reference's `image` [P] of the mesh at `vertices` [V, 3], which is `seen` there."""
         self._surface, self._level = surface, level
         self._before = brightness(level, image, seen.pixels)
+        ignored = np.ones(surface.vertex_count, bool)
+        ignored[surface.triangles[surface.looks > 0]] = False
         for k, bright in enumerate(self._before):
-            bright[~shown_vertices(surface, level, seen, k, BORDER)] = np.nan
+            bright[ignored | ~shown_vertices(surface, level, seen, k, BORDER)] = np.nan
+        self._side = np.sign(facing(vertex_normals(vertices, surface.triangles), seen.camera_space, level))
         count, (i, j) = surface.vertex_count, surface.edges.T
         ends = np.r_[i, j, np.arange(count)], np.r_[j, i, np.arange(count)]
         self._ring = sp.coo_matrix((np.ones(len(ends[0])), ends), shape=(count, count)).tocsr()
@@ -40,14 +44,14 @@ class Shades:
     def __call__(self, vertices: Array, image: Array, light: Array) -> Array:
         """How far each triangle looks, for `image` [P] of the mesh at `vertices` [V, 3].  # [T] float32.
 
-        `light` [K, V] is what `Relight` finds there.
+        `light` [K, V] is what `Relight` finds there or near.
         """
         factor = self._factors(vertices, image, light)
         known = np.isfinite(factor)
         around = self._ring @ known
         factor = self._ring @ np.where(known, factor, 0.0) / np.maximum(around, 1)
         corners = factor[self._surface.triangles]
-        measured = known[self._surface.triangles].all(axis=1)
+        measured = known[self._surface.triangles].all(axis=1) & (self._surface.looks > 0)
         if not measured.any():
             return self._surface.looks
         apart = np.where(measured, np.ptp(corners, axis=1), 0.0)
@@ -56,7 +60,10 @@ class Shades:
 
     def _factors(self, vertices: Array, image: Array, light: Array) -> Array:
         """Logarithm of how much brighter each vertex is than its `light` says, median of cameras.  # [V], or NaN."""
-        now = brightness(self._level, image, locate(vertices, self._level)[1])
+        points, pixels, depth = locate(vertices, self._level)
+        now = brightness(self._level, image, pixels)
+        normals = vertex_normals(vertices, self._surface.triangles)
+        now[(depth <= 0) | (self._side * facing(normals, points, self._level) <= FACING)] = np.nan
         off = np.sort(np.log(now / (self._before * light)).T, axis=1)  # [V, K], NaN last
         count = np.isfinite(off).sum(axis=1)
         middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], axis=1)

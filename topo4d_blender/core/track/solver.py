@@ -2,12 +2,13 @@
 
 Energy over vertices V, at one stage:
 
-    sum_p M_p rho(D_p(V) / M_p)  +  stiffness (|L (V - B)|^2 + rest |L (V - R)|^2)
+    sum_p M_p rho(D_p(V) / M_p)  +  stiffness (|L (V - B)|^2_S + rest |L (V - R)|^2_S)
 
 D is the difference between the plates and the reference frame drawn on the mesh where it now is, in the light that
-falls on it there (see `relight`), blurred under the mask M of what the reference saw and rid of slow shading (see
-`appearance`); rho is Geman-McClure, L the graph Laplacian weighted by length, B the mixture of earlier frames that this
-one looks like (see `repertoire`; where no flow tells, the frame before), R the template, both moved rigidly.
+falls on it there (see `relight`), blurred under the mask M of what the reference saw (less of it along the edges of
+cast shadows in the sharpest stage, see `shades`) and rid of slow shading (see `appearance`); rho is Geman-McClure, L
+the graph Laplacian weighted by length, S each vertex's share in it (see `pliancy`), B the mixture of earlier frames
+that this one looks like (see `repertoire`; where no flow tells, the frame before), R the template, both moved rigidly.
 Gauss-Newton, all cameras at once, with slopes of the detail that the cameras share (see `detail`).
 """
 

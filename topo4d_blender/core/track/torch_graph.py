@@ -21,15 +21,19 @@ class Recorded:
     def __init__(self, work: Callable[..., Tensor], *like: Tensor):
         """Record `work` of tensors such as `like`; whatever else it uses must stay as and where it is."""
         self._work, self._graph = work, None
-        if like[0].device.type != "cuda":
-            return
-        self._given = [values.clone() for values in like]
-        aside = torch.cuda.Stream(like[0].device)
-        aside.wait_stream(torch.cuda.current_stream(like[0].device))
+        if like[0].device.type == "cuda":
+            with torch.cuda.device(like[0].device):
+                self._record(*like)
+            self._work = None  # whose object often holds this one: it would keep the device's memory until it is found
+
+    def _record(self, *like: Tensor) -> None:
+        work, self._given = self._work, [values.clone() for values in like]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_WARM):
                 work(*self._given)
-        torch.cuda.current_stream(like[0].device).wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._found = work(*self._given)
@@ -40,6 +44,8 @@ class Recorded:
         if self._graph is None:
             return self._work(*given)
         for place, values in zip(self._given, given, strict=True):
+            if place.shape != values.shape or place.dtype != values.dtype:
+                raise ValueError(f"recorded for {place.dtype} {place.shape}, given {values.dtype} {values.shape}")
             place.copy_(values)
         self._graph.replay()
         return self._found.clone()

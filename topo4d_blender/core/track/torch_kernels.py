@@ -40,7 +40,7 @@ def list_pixels(ids: Tensor, views: Views, triangles: Tensor, looks: Tensor, ver
 
     Whatever of a pixel does not depend on where the vertices are is made here, once for all steps.
 
-    `triangles` [T, 3] int64, `looks` [T] float32: 0 where the artist said not to look.
+    `triangles` [T, 3] int64, `looks` [T] float32: how far each triangle looks.
     """
     _, height, width = ids.shape
     flat = ids.flatten()

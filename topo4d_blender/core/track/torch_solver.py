@@ -3,9 +3,9 @@
 What runs where: plates cross to the device once a frame, as bytes; pyramid, visibility, comparison, blurs, normal
 equations, steps and the noise's median are made there, all cameras of one size in one call, and the motion of the
 surface that explains optical flow. On the host stay the flow itself (OpenCV's), once a reference the detail its cameras
-share (`detail`), before the first stage the light (`relight`: twelve numbers a camera) and at a stage's end the
-vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where it finds what is
-seen and at a stage's end; within a stage's steps it never does, and so counts of iterations are fixed.
+share (`detail`), once a frame what few numbers a vertex tell (`repertoire`, `pliancy`, `relight`, `shades`) and at a
+stage's end the vertices nobody sees (a triangular solve, at which a GPU is poor). The host waits for the device where
+it finds what is seen and between stages; within a stage's steps it never does, and so counts of iterations are fixed.
 
 Cameras go through in parts where memory is short: a frame that does not fit is solved again with half as many at once.
 """
@@ -98,11 +98,11 @@ class TorchSolver:
         self.visible = self._fitting(self._look_at_reference)
         if self.visible.any():
             relative = self.system.relative_stiffness().cpu().numpy()
-            self.system.prepare(relative)
+            self._fitting(lambda: self.system.prepare(relative))
             self._carry = Carrier(vertices, self.edges, relative)
             self._repertoire = Repertoire(laplacian(vertices, self.edges), relative)
             self._pliancy = Pliancy(self.surface, relative)
-            self._flow.prepare(vertices)
+            self._fitting(lambda: self._flow.prepare(vertices))
         return float(self.visible.mean())
 
     def solve(
@@ -128,7 +128,10 @@ class TorchSolver:
         return self._fitting(lambda: self._solve(images, start, base, template, check, first))
 
     def start(self, previous: Array, before: Pictures, images: Pictures) -> tuple[Array, Array]:
-        """`previous` [V, 3] moved on by optical flow, and moved rigidly only, each [V, 3]; on the host."""
+        """`previous` [V, 3] moved on by optical flow, and moved rigidly only, each [V, 3]; on the host.
+
+        Raises WorkError where the device's memory is spent.
+        """
         return self._fitting(lambda: self._flow(previous, before.finest, images.finest))
 
     def _solve(

@@ -106,6 +106,7 @@ class TorchSystem:
 
     def prepare(self, relative: Array) -> None:
         """The coarse space for vertices whose plates hold them as stiffly as `relative` [V] to the median."""
+        self._steps = self._coarse = None  # what was recorded reads them
         p = self._interpolation
         held = p.T @ ((relative + DAMPING)[:, None] * p)
         values, vectors = scipy.linalg.eigh(p.T @ (self._bending @ p), held)
