@@ -91,3 +91,20 @@ def test_a_surface_that_parts_is_followed_past_the_priors_stiffness(kind, monkey
     supple = error()
     monkeypatch.setattr(Pliancy, "__call__", lambda self, *_: self._surface.bending)
     assert supple < 0.9 * error()
+
+
+@pytest.mark.parametrize("kind", [FrameSolver, functools.partial(TorchSolver, device="cpu")], ids=["numba", "torch"])
+def test_a_frames_bending_is_gone_with_the_frame(ball, kind):
+    """A frame without flow, after one that flow started, has the bits that a fresh solver finds."""
+
+    def solver() -> tuple:
+        made = kind(ball.template, ball.cameras, TrackSettings())
+        before, now = (made.pyramid(plates) for plates in ball.frames[:2])
+        made.remember(ball.template.vertices, before)
+        return made, before, now
+
+    still = [ball.template.vertices] * 3
+    used, before, now = solver()
+    used.solve(now, *still, before=before)
+    fresh, _, again = solver()
+    np.testing.assert_array_equal(used.solve(now, *still).vertices, fresh.solve(again, *still).vertices)
