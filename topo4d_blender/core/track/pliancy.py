@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from .surface import Surface
+from .surface import Surface, neighbourhoods, numbers_of
 
 Array = np.ndarray
 POWER = 0.35  # of the squared bending: the reciprocal (1) breaks lips, 0.25 and 0.5 are a per cent behind
@@ -31,20 +31,19 @@ class Pliancy:
         """For the photometric `stiffness` [V] of the reference, relative to the median's."""
         self._surface, self._seen = surface, stiffness > SEEN
         self._values = _values_by_row(surface.laplacian, surface.bending)
-        count, (i, j) = surface.vertex_count, surface.edges.T
-        ring = sp.coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(count, count)) + sp.eye(count)
-        self._mean = sp.diags(1 / np.asarray(ring.sum(axis=1)).ravel()) @ ring.tocsr()
+        ring = neighbourhoods(surface)
+        self._mean = sp.diags(1 / np.asarray(ring.sum(axis=1)).ravel()) @ ring
 
     def __call__(self, moved: Array, base: Array) -> sp.csr_matrix:
         """The bending matrix [V, V] where flow has `moved` the surface and the prior pulls to `base`, each [V, 3].
 
         It has the pattern of `Surface.bending`, and is that where nothing bends.
         """
+        if not self._seen.any():
+            return self._surface.bending
         bent = ((self._surface.laplacian @ (moved - base)) ** 2).sum(axis=1)
         for _ in range(RINGS):
             bent = self._mean @ bent
-        if not self._seen.any():
-            return self._surface.bending
         flat = (FLAT * self._surface.edge_length) ** 2
         ratio = (float(np.median(bent[self._seen])) + flat) / (bent + flat)
         weight = np.clip(ratio**POWER, SOFTEST, STIFFEST)
@@ -60,7 +59,6 @@ def _values_by_row(laplacian: sp.csr_matrix, bending: sp.csr_matrix) -> sp.csr_m
     row = np.repeat(np.arange(len(lengths)), pairs)
     within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
     a, b = (starts[row] + part for part in np.divmod(within, lengths[row]))
-    numbers = sp.csr_matrix((np.arange(1, bending.nnz + 1), bending.indices, bending.indptr), shape=bending.shape)
-    entry = np.asarray(numbers[laplacian.indices[a], laplacian.indices[b]]).ravel() - 1
+    entry = numbers_of(bending, laplacian.indices[a], laplacian.indices[b])
     product = laplacian.data[a] * laplacian.data[b]
     return sp.coo_matrix((product, (entry, row)), shape=(bending.nnz, len(lengths))).tocsr()

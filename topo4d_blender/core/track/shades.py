@@ -11,13 +11,12 @@ and would be right wherever it is. Knows the reference's plates and mesh; runs o
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
-from .appearance import Projection, locate, shown_vertices
+from .appearance import Projection, locate
+from .brightness import Brightness
 from .pyramid import LevelCameras
-from .relight import BORDER, FACING, brightness, facing
 from .sight import vertex_normals
-from .surface import Surface
+from .surface import Surface, neighbourhoods
 
 Array = np.ndarray
 LEAST = 3  # cameras that a vertex's factor is the median of, at least
@@ -31,15 +30,10 @@ class Shades:
     def __init__(self, surface: Surface, level: LevelCameras, seen: Projection, vertices: Array, image: Array):
         """For the reference's `image` [P] of the mesh at `vertices` [V, 3], which is `seen` there."""
         self._surface, self._level = surface, level
-        self._before = brightness(level, image, seen.pixels)
-        ignored = np.ones(surface.vertex_count, bool)
-        ignored[surface.triangles[surface.looks > 0]] = False
-        for k, bright in enumerate(self._before):
-            bright[ignored | ~shown_vertices(surface, level, seen, k, BORDER)] = np.nan
-        self._side = np.sign(facing(vertex_normals(vertices, surface.triangles), seen.camera_space, level))
-        count, (i, j) = surface.vertex_count, surface.edges.T
-        ends = np.r_[i, j, np.arange(count)], np.r_[j, i, np.arange(count)]
-        self._ring = sp.coo_matrix((np.ones(len(ends[0])), ends), shape=(count, count)).tocsr()
+        self._looked_at = surface.looked_at()
+        normals = vertex_normals(vertices, surface.triangles)
+        self._brightness = Brightness(surface, level, seen, normals, image, self._looked_at)
+        self._ring = neighbourhoods(surface)
 
     def __call__(self, vertices: Array, image: Array, light: Array) -> Array:
         """How far each triangle looks, for `image` [P] of the mesh at `vertices` [V, 3].  # [T] float32.
@@ -60,12 +54,13 @@ class Shades:
 
     def _factors(self, vertices: Array, image: Array, light: Array) -> Array:
         """Logarithm of how much brighter each vertex is than its `light` says, median of cameras.  # [V], or NaN."""
-        points, pixels, depth = locate(vertices, self._level)
-        now = brightness(self._level, image, pixels)
-        normals = vertex_normals(vertices, self._surface.triangles)
-        now[(depth <= 0) | (self._side * facing(normals, points, self._level) <= FACING)] = np.nan
-        off = np.sort(np.log(now / (self._before * light)).T, axis=1)  # [V, K], NaN last
+        points, pixels, _ = locate(vertices, self._level)
+        now = self._brightness(points, pixels, vertex_normals(vertices, self._surface.triangles), image)
+        off = np.log(now / (self._brightness.before * light[:, self._looked_at]))
+        off = np.sort(off.T, axis=1)  # [S, K], NaN last
         count = np.isfinite(off).sum(axis=1)
         middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], axis=1)
         median = np.take_along_axis(off, np.minimum(middle, off.shape[1] - 1), axis=1).mean(axis=1)
-        return np.where(count >= LEAST, median, np.nan)
+        factor = np.full(self._surface.vertex_count, np.nan)
+        factor[self._looked_at] = np.where(count >= LEAST, median, np.nan)
+        return factor

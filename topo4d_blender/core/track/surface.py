@@ -29,6 +29,10 @@ class Surface:
     looks: Array  # [T] float32, 0..1: how far each triangle looks at pixels (role t4d_ignore: 0)
     vertex_count: int
 
+    def looked_at(self) -> Array:
+        """The vertices of triangles that look at pixels, ascending.  # [S]."""
+        return np.unique(self.triangles[self.looks > 0])
+
 
 def _incidence(owners: Array, count: int) -> tuple[Array, Array]:
     """CSR lists of the positions at which each owner occurs: (starts [count + 1], members), members ascending."""
@@ -54,10 +58,26 @@ def laplacian(vertices: Array, edges: Array) -> sp.csr_matrix:
 
 def bending_matrix(vertices: Array, edges: Array, stiffness: Array | None = None) -> sp.csr_matrix:
     """B = L' S L with the Laplacian L and per-vertex factors S [V].  # [V, V]."""
-    flat = laplacian(vertices, edges)
+    return _bending(laplacian(vertices, edges), stiffness)
+
+
+def _bending(flat: sp.csr_matrix, stiffness: Array | None) -> sp.csr_matrix:
     matrix = (flat.T @ (flat if stiffness is None else sp.diags(stiffness) @ flat)).tocsr()
     matrix.sort_indices()
     return matrix
+
+
+def neighbourhoods(surface: Surface) -> sp.csr_matrix:
+    """1 for every vertex and its neighbours over triangles' edges.  # [V, V]."""
+    count, (i, j) = surface.vertex_count, surface.edges.T
+    ends = np.r_[i, j, np.arange(count)], np.r_[j, i, np.arange(count)]
+    return sp.coo_matrix((np.ones(len(ends[0])), ends), shape=(count, count)).tocsr()
+
+
+def numbers_of(matrix: sp.csr_matrix, rows: Array, columns: Array) -> Array:
+    """Which of the values of `matrix` those at `rows` and `columns` [N] are; -1 where it has none.  # [N]."""
+    numbers = sp.csr_matrix((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
+    return np.asarray(numbers[rows, columns]).ravel() - 1
 
 
 def side_by_side(points: Array) -> Array:
@@ -81,6 +101,7 @@ def build_surface(template: Template) -> Surface:
     side_starts, side_members = _incidence(side_edge.ravel(), len(edges))
     mesh_edges = template.edges
     lengths = np.linalg.norm(template.vertices[mesh_edges[:, 0]] - template.vertices[mesh_edges[:, 1]], axis=1)
+    flat = laplacian(template.vertices, mesh_edges)
     stiffness = 1.0 + 100.0 * template.roles.get("t4d_stiff", np.zeros(count))
     ignore = template.roles.get("t4d_ignore", np.zeros(count))
     return Surface(
@@ -90,9 +111,9 @@ def build_surface(template: Template) -> Surface:
         edges=edges.astype(np.int32),
         side_starts=side_starts,
         sides=side_members,
-        laplacian=laplacian(template.vertices, mesh_edges),
+        laplacian=flat,
         stiffness=stiffness,
-        bending=bending_matrix(template.vertices, mesh_edges, stiffness),
+        bending=_bending(flat, stiffness),
         edge_length=float(np.median(lengths)),
         looks=(1.0 - ignore[triangles].max(axis=1)).astype(np.float32),
         vertex_count=count,

@@ -143,11 +143,14 @@ class TorchSolver:
             stage, parts = self.stages[index], self._memory[index]
             pictures = [images.levels[index][part.group][part.which] for part in parts]
             scale = torch.ones((), device=self.device)
+            here, looks = vertices.cpu().numpy(), None
             if first == 0 or light is None:  # as in `FrameSolver.solve`
-                light = self._light(vertices, images)
-            looks = self._looks(vertices, images, light) if stage is self.stages[-1] else None
+                light = self._relight(here, images.finest)
+            if stage is self.stages[-1]:
+                looks = torch.as_tensor(self._shades(here, images.finest, light), device=self.device)
             for part in parts:
-                part.memory.look(vertices, light[list(part.memory.views.cameras)], looks)
+                lit = torch.as_tensor(light[list(part.memory.views.cameras)], device=self.device)
+                part.memory.look(vertices, lit, looks)
             step = None
             for n in range(stage.iterations):
                 check()
@@ -160,15 +163,6 @@ class TorchSolver:
             if not stage.rigid:
                 vertices = self._tensor(self._carry(vertices.cpu().numpy()))
         return self._judge(vertices, parts, readings, scale, steps)
-
-    def _light(self, vertices: Tensor, images: Pictures) -> Tensor:
-        """As `Relight`, of the mesh at `vertices` [V, 3].  # [K, V]."""
-        return torch.as_tensor(self._relight(vertices.cpu().numpy(), images.finest), device=self.device)
-
-    def _looks(self, vertices: Tensor, images: Pictures, light: Tensor) -> Tensor:
-        """As `Shades`, of the mesh at `vertices` [V, 3] in `light` [K, V].  # [T]."""
-        looks = self._shades(vertices.cpu().numpy(), images.finest, light.cpu().numpy())
-        return torch.as_tensor(looks, device=self.device)
 
     @staticmethod
     def _error(readings: list[Reading]) -> Tensor:

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from .surface import Surface
+from .surface import Surface, numbers_of
 from .system import DAMPING
 from .torch_graph import Recorded
 from .torch_kernels import median, sum_segments, symmetric
@@ -98,7 +98,7 @@ class TorchSystem:
 
     def relative_stiffness(self) -> Tensor:
         """Photometric stiffness of every vertex, relative to the median of those that are seen.  # [V]."""
-        return self.diagonal.diagonal(dim1=1, dim2=2).mean(1) / self.median_stiffness().clamp(min=1e-300)
+        return _stiffness(self.diagonal) / self.median_stiffness().clamp(min=1e-300)
 
     def median_stiffness(self) -> Tensor:
         """Median photometric stiffness of the vertices that are seen; 0 where none is."""
@@ -231,10 +231,15 @@ class _Pieces:
         return pieces[:, :count] + sum_segments(pieces[:, count:].T.contiguous(), self.more).T
 
 
+def _stiffness(diagonal: Tensor) -> Tensor:
+    """Photometric stiffness of vertices, of their blocks [V, 3, 3].  # [V]."""
+    return diagonal.diagonal(dim1=1, dim2=2).mean(1)
+
+
 def _median_stiffness(diagonal: Tensor) -> Tensor:
-    """Median photometric stiffness of the vertices that are seen, of their blocks [V, 3, 3]; 0 where none is."""
-    trace = diagonal.diagonal(dim1=1, dim2=2).mean(1)
-    return torch.nan_to_num(median(torch.where(trace > 0, trace, torch.nan)))
+    """The median one of the vertices that are seen; 0 where none is."""
+    stiffness = _stiffness(diagonal)
+    return torch.nan_to_num(median(torch.where(stiffness > 0, stiffness, torch.nan)))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -262,9 +267,8 @@ def merged_pattern(bending: sp.csr_matrix, edges: Array) -> tuple[Array, Array, 
     rows, columns = there.nonzero()
     edge = np.asarray(numbers[rows, columns]).ravel()
     source = np.where(edge > 0, count + edge - 1, count + len(edges))
-    values = sp.csr_matrix((np.arange(1, bending.nnz + 1), bending.indices, bending.indptr), shape=bending.shape)
-    value = np.asarray(values[rows, columns]).ravel()
-    value = np.where(value > 0, value - 1, bending.nnz)
+    value = numbers_of(bending, rows, columns)
+    value = np.where(value < 0, bending.nnz, value)
     return rows, columns, np.where(rows == columns, rows, source), value
 
 
