@@ -1,11 +1,10 @@
-"""Rigid motion between meshes and against plates, and what the rigid motion and the seen surface carry along."""
+"""Rigid motion between meshes and against plates."""
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from track_scenes import film_ball, grid, sheet_template
+from track_scenes import film_ball, grid
 
-from topo4d_blender.core.track.carry import Carrier
 from topo4d_blender.core.track.rigid import align, rigid_step
 from topo4d_blender.core.track.settings import TrackSettings
 from topo4d_blender.core.track.solver import FrameSolver
@@ -69,51 +68,3 @@ def test_rigid_steps_find_the_turn_of_the_filmed_ball(tmp_path):
         assert film.error_px(vertices, 1).max() < most
     found = Rotation.from_matrix(align(film.template.vertices, vertices)[0]).as_rotvec(degrees=True)
     np.testing.assert_allclose(found, [0, 2, 0], atol=0.1)
-
-
-# ---- what is hidden is carried
-
-
-@pytest.fixture
-def half_seen() -> tuple[Carrier, np.ndarray, np.ndarray]:
-    """A sheet whose right half no camera saw, and which vertices were seen."""
-    template = sheet_template(12, 8)
-    seen = template.vertices[:, 0] < 0
-    return Carrier(template.vertices, template.edges, seen * 5.0), template.vertices, seen
-
-
-def test_a_rigid_motion_is_carried_exactly(half_seen):
-    carrier, vertices, seen = half_seen
-    moved = Rotation.from_rotvec([0.3, 0.5, -0.2]).apply(vertices) + [1, 2, 3]
-    lost = np.where(seen[:, None], moved, moved + 0.1)  # where a hidden vertex is said to be does not matter
-    np.testing.assert_allclose(carrier(lost), moved, atol=5e-4)
-
-
-def test_seen_vertices_stay_and_hidden_ones_go_on_without_a_step(half_seen):
-    carrier, vertices, seen = half_seen
-    moved = vertices + 0.1 * np.sin(2 * vertices[:, [1, 0, 0]])
-    placed = carrier(np.where(seen[:, None], moved, moved + 0.1))
-    assert np.abs(placed - moved)[seen].max() < 0.01
-    near = ~seen & (vertices[:, 0] < 0.2)
-    assert np.abs(placed - moved)[near].max() < 0.05
-
-
-def test_what_is_carried_has_no_memory(half_seen):
-    carrier, vertices, seen = half_seen
-    once = carrier(np.where(seen[:, None], vertices, vertices + 0.1))
-    np.testing.assert_allclose(once, vertices, atol=5e-4)
-    np.testing.assert_allclose(carrier(once), vertices, atol=1e-5)
-
-
-def test_an_island_that_nobody_sees_goes_with_the_head():
-    sheet = sheet_template(6, 6)
-    count = len(sheet.vertices)
-    vertices = np.concatenate([sheet.vertices, 0.2 * sheet.vertices + [0, 0, 0.5]])
-    stiffness = np.repeat([5.0, 0.0], count)
-    carrier = Carrier(vertices, np.concatenate([sheet.edges, sheet.edges + count]), stiffness)
-    moved = Rotation.from_rotvec([0.3, 0.5, -0.2]).apply(vertices) + [1, 2, 3]
-    lost = moved.copy()
-    lost[count:] += 0.1
-    placed = carrier(lost)
-    np.testing.assert_allclose(placed[:count], moved[:count], atol=1e-4)
-    assert np.ptp(placed[count:] - moved[count:], axis=0).max() < 1e-3

@@ -103,7 +103,7 @@ class FrameSolver:
             self.system.assemble(reading.hessian, reading.gradient)
             self.system.prepare()
             stiffness = self.system.relative_stiffness()
-            self.carry = Carrier(vertices, self.edges, stiffness)
+            self.carry = Carrier(vertices, self.surface.triangles, self.edges, stiffness)
             self.repertoire = Repertoire(laplacian(vertices, self.edges), stiffness)
             self.pliancy = Pliancy(self.surface, stiffness)
             self.flow.prepare(vertices)

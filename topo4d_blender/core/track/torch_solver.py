@@ -99,7 +99,7 @@ class TorchSolver:
         if self.visible.any():
             relative = self.system.relative_stiffness().cpu().numpy()
             self._fitting(lambda: self.system.prepare(relative))
-            self._carry = Carrier(vertices, self.edges, relative)
+            self._carry = Carrier(vertices, self.surface.triangles, self.edges, relative)
             self._repertoire = Repertoire(laplacian(vertices, self.edges), relative)
             self._pliancy = Pliancy(self.surface, relative)
             self._fitting(lambda: self._flow.prepare(vertices))
