@@ -268,6 +268,7 @@ def test_progress_into_a_file_is_a_few_whole_lines(capsys):
     assert len(lines) < 6 and "\r" not in "".join(lines)
     assert any(line.startswith("Tracking: 500 of 500") and "left" in line for line in lines)
     assert "warning: Mind the gap." in lines
+    assert len(set(lines)) == len(lines)
 
 
 def test_the_real_process_says_one_line_and_its_status(tmp_path):

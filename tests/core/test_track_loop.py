@@ -389,6 +389,17 @@ def test_a_dark_camera_is_left_out_and_named(film, tmp_path):
     assert errors_mm(film, tmp_path / "take")[5] < 2 * NEAR_MM and not flags(tmp_path / "take")[6]
 
 
+@pytest.mark.parametrize("paint", [black, white])
+def test_a_camera_that_shows_nothing_in_the_start_frame_is_named_and_left_out(film, tmp_path, paint):
+    bad = harm(film, tmp_path / "film", 4, paint, cameras=2)
+    told = track(bad, tmp_path / "take", frames="4-6").warnings
+    assert any("frame 4" in sentence and "cam00 and cam01" in sentence for sentence in told), told
+    lines = Take.open(tmp_path / "take").metrics()
+    for frame in (5, 6):
+        assert lines[frame]["residual_px"].keys() == {"cam02", "cam03", "cam04"} and not lines[frame]["flags"]
+        assert errors_mm(film, tmp_path / "take")[frame] < 2 * NEAR_MM
+
+
 def test_a_change_of_light_that_stays_is_not_fought_for_ever(film, tmp_path):
     shutil.copytree(film, tmp_path / "film")
     for frame in (6, 7, 8):

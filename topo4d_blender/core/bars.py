@@ -106,12 +106,16 @@ class _Bar(tqdm):
 
 
 class _Lines:
-    """Gives tqdm's redrawn line to stderr as lines of their own."""
+    """Gives tqdm's redrawn line to stderr as lines of their own; what says nothing new is left out."""
+
+    def __init__(self) -> None:
+        self._last = ""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")
-        if text:
+        if text and text != self._last:
             sys.stderr.write(text + "\n")
+            self._last = text
 
     def flush(self) -> None:
         sys.stderr.flush()

@@ -56,8 +56,16 @@ class Walker:
         With `measure` also how well the vertices fit; None if that cannot be told.
         """
         plates = self.reader.take(frame)
-        share = self.solver.remember(vertices, self.solver.pyramid(plates))
         witness = self.judge.witness
+        blank = witness.blank_among(plates)
+        plates = [None if k in blank else plate for k, plate in enumerate(plates)]
+        if measure and blank:
+            names = " and ".join(self.capture.cameras[k].name for k in blank)
+            self.progress.warning(
+                f"Plates of frame {frame} show nothing (black, white or a closed shutter), so nothing of the take can "
+                f"be compared with them: {names}. Put them right, or start at another frame with --start."
+            )
+        share = self.solver.remember(vertices, self.solver.pyramid(plates))
         witness.remember(vertices, plates)
         fit = measure_fit(witness.views, vertices, self.template.triangles, plates) if measure and share else None
         return share, fit

@@ -47,6 +47,13 @@ class Witness:
         misses = self.miss(vertices, turned)
         self.chance = float(np.nanmedian(misses)) if np.isfinite(misses).any() else np.inf
 
+    @staticmethod
+    def blank_among(plates: list[Array | None]) -> list[int]:
+        """The cameras whose plate shows nothing beside what the others show: for a frame with nothing to compare."""
+        contrast = np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
+        usual = np.nanmedian(contrast) if np.isfinite(contrast).any() else 0.0
+        return [int(k) for k in np.flatnonzero(contrast < BLANK * usual)]
+
     def blank(self, plates: list[Array | None]) -> list[int]:
         """The cameras whose plate shows nothing (black, white, a closed shutter), where the reference showed much."""
         return [
