@@ -14,7 +14,6 @@ from ..capture import Camera
 
 Array = np.ndarray
 KEPT_BLUR = 1.4  # a level is halved in size while its blur stays at least this many pixels: nothing is lost by it
-ONCE = 0.5  # it is halved once while its blur stays at least this: an eighth of a frame's time for a per cent of error
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def level_cameras(cameras: tuple[Camera, ...], blurs: list[float], scales: list[
     """Cameras for each blur (pixels at working size, plates reduced by `scales`); no lens distortion."""
     levels = []
     for blur in blurs:
-        halvings = max(int(np.log2(max(blur / KEPT_BLUR, 1.0))), int(blur >= 2 * ONCE))
+        halvings = max(0, int(np.floor(np.log2(blur / KEPT_BLUR)))) if blur > KEPT_BLUR else 0
         sizes, intrinsics = [], []
         for camera, scale in zip(cameras, scales, strict=True):
             factor = scale * 2**halvings

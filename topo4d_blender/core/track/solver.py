@@ -44,7 +44,7 @@ LEAST_SCALE = 0.03
 OUTLIER = 6.0
 MOST_RATIO = 0.7  # of a step to the one before: what shrinks less is not trusted to go on so
 ENOUGH = 100_000  # pixels tell what is usual among all
-ENOUGH_EACH = 2_000  # of the camera that sees the least
+ENOUGH_EACH = 20_000  # of each camera: at least so many
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,11 @@ class FrameSolver:
     def _judge(self, vertices: Array, reading: Reading, scale: float, iterations: int) -> Solution:
         """Residuals in pixels: the colour residual over the colour slope, robustly, camera by camera."""
         level = self.levels[-1]
-        seen_by = np.bincount(level.camera_of[reading.pixels], minlength=1)
-        every = max(1, int(seen_by[seen_by > 0].min(initial=0)) // ENOUGH_EACH)
-        good = every * np.flatnonzero(np.isfinite(reading.residual[::every]))
-        r, slope, camera = reading.residual[good], reading.slope[good], level.camera_of[reading.pixels[good]]
+        camera = level.camera_of[reading.pixels]
+        every = np.maximum(1, np.bincount(camera, minlength=len(level.sizes)) // ENOUGH_EACH).astype(np.int32)
+        good = np.flatnonzero(np.arange(len(camera), dtype=np.int32) % every[camera] == 0)
+        good = good[np.isfinite(reading.residual[good])]
+        r, slope, camera = reading.residual[good], reading.slope[good], camera[good]
         w = (scale**2 / (scale**2 + r**2)) ** 2
         count = len(level.sizes)
         with np.errstate(divide="ignore", invalid="ignore"):

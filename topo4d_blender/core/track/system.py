@@ -118,8 +118,8 @@ class MeshSystem:
             return factor.solve(x.reshape(shape).astype(np.float32)).ravel() / unit
 
         step, _ = cg(
-            LinearOperator((n, n), matvec), right.ravel(), rtol=TOLERANCE, maxiter=ITERATIONS,
-            M=LinearOperator((n, n), precondition),
+            LinearOperator((n, n), matvec, dtype=float), right.ravel(), rtol=TOLERANCE, maxiter=ITERATIONS,
+            M=LinearOperator((n, n), precondition, dtype=float),
         )  # fmt: skip
         return step.reshape(shape)
 
