@@ -21,6 +21,8 @@ from topo4d_blender.core.errors import Cancelled, RequestError
 from topo4d_blender.core.progress import Progress
 from topo4d_blender.core.take import Take
 from topo4d_blender.core.template import Template, read_template, write_template
+from topo4d_blender.core.track import flow
+from topo4d_blender.core.track.flow import measure
 from topo4d_blender.core.track.pose import HeadFit, move
 from topo4d_blender.core.track.solver import FrameSolver
 
@@ -389,15 +391,39 @@ def test_a_dark_camera_is_left_out_and_named(film, tmp_path):
     assert errors_mm(film, tmp_path / "take")[5] < 2 * NEAR_MM and not flags(tmp_path / "take")[6]
 
 
-@pytest.mark.parametrize("paint", [black, white])
-def test_a_camera_that_shows_nothing_in_the_start_frame_is_named_and_left_out(film, tmp_path, paint):
-    bad = harm(film, tmp_path / "film", 4, paint, cameras=2)
+@pytest.mark.parametrize(("paint", "many"), [(black, 1), (white, 2), (black, 3)])
+def test_cameras_that_show_nothing_in_the_start_frame_are_named_and_left_out(film, tmp_path, paint, many):
+    bad = harm(film, tmp_path / "film", 4, paint, cameras=many)
     told = track(bad, tmp_path / "take", frames="4-6").warnings
-    assert any("frame 4" in sentence and "cam00 and cam01" in sentence for sentence in told), told
-    lines = Take.open(tmp_path / "take").metrics()
+    names = ", ".join(f"cam{k:02d}" for k in range(many))
+    assert any("frame 4" in sentence and f": {names}." in sentence for sentence in told), told
+    lines, seen = Take.open(tmp_path / "take").metrics(), {f"cam{k:02d}" for k in range(many, 5)}
     for frame in (5, 6):
-        assert lines[frame]["residual_px"].keys() == {"cam02", "cam03", "cam04"} and not lines[frame]["flags"]
-        assert errors_mm(film, tmp_path / "take")[frame] < 2 * NEAR_MM
+        assert lines[frame]["residual_px"].keys() == seen and not lines[frame]["flags"]
+        assert errors_mm(film, tmp_path / "take")[frame] < (2 if many < 3 else 4) * NEAR_MM
+
+
+def test_flow_is_not_measured_against_a_plate_that_shows_nothing(film, tmp_path, monkeypatch):
+    bad, dark = harm(film, tmp_path / "film", 4, black, cameras=2), []
+
+    def spy(surface, level, vertices, before, now):
+        dark.append([bool(np.isnan(level.view(before, k)).all()) for k in range(len(level.sizes))])
+        return measure(surface, level, vertices, before, now)
+
+    monkeypatch.setattr(flow, "measure", spy)
+    track(bad, tmp_path / "take", frames="4-6")
+    assert dark == [[True, True, False, False, False], [False] * 5]
+
+
+def test_a_camera_that_shows_little_in_the_start_frame_stays(film, tmp_path):
+    dim = harm(film, tmp_path / "film", 4, lambda plate, k: 20 + 0.05 * plate, cameras=1)
+    assert not track(dim, tmp_path / "take", frames="4-5").warnings
+
+
+def test_a_start_frame_that_shows_nothing_is_refused(film, tmp_path):
+    bad = harm(film, tmp_path / "film", 4, black)
+    with pytest.raises(RequestError, match="No plate of frame 4 shows anything"):
+        track(bad, tmp_path / "take", frames="4-5")
 
 
 def test_a_change_of_light_that_stays_is_not_fought_for_ever(film, tmp_path):

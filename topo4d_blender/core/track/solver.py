@@ -44,7 +44,7 @@ LEAST_SCALE = 0.03
 OUTLIER = 6.0
 MOST_RATIO = 0.7  # of a step to the one before: what shrinks less is not trusted to go on so
 ENOUGH = 100_000  # pixels tell what is usual among all
-ENOUGH_EACH = 20_000  # of each camera: at least so many
+ENOUGH_EACH = 20_000  # of each camera, where it has as many
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class MeshSystem:
         def precondition(x: Array) -> Array:
             return factor.solve(x.reshape(shape).astype(np.float32)).ravel() / unit
 
-        step, _ = cg(
+        step, _ = cg(  # dtype: SciPy would else find it out by a product more of each
             LinearOperator((n, n), matvec, dtype=float), right.ravel(), rtol=TOLERANCE, maxiter=ITERATIONS,
             M=LinearOperator((n, n), precondition, dtype=float),
         )  # fmt: skip

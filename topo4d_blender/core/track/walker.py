@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..capture import Capture
+from ..errors import RequestError
 from ..progress import Progress
 from ..template import Template
 from .judge import Judge, Verdict
@@ -53,17 +54,23 @@ class Walker:
     def remember(self, frame: int, vertices: Array, measure: bool = False) -> tuple[float, Fit | None]:
         """Make `frame`, whose `vertices` [V, 3] are given, the reference; returns the share of triangles seen.
 
-        With `measure` also how well the vertices fit; None if that cannot be told.
+        With `measure` also how well the vertices fit; None if that cannot be told. Cameras that show nothing are left
+        out, and named with `measure`. Raises RequestError if none shows anything.
         """
         plates = self.reader.take(frame)
         witness = self.judge.witness
-        blank = witness.blank_among(plates)
+        blank = witness.nothing(plates)
+        if len(blank) == sum(plate is not None for plate in plates):
+            raise RequestError(
+                f"No plate of frame {frame} shows anything (black, white or a closed shutter): put them right, or give "
+                "the mesh in another frame."
+            )
         plates = [None if k in blank else plate for k, plate in enumerate(plates)]
         if measure and blank:
-            names = " and ".join(self.capture.cameras[k].name for k in blank)
+            names = ", ".join(self.capture.cameras[k].name for k in blank)
             self.progress.warning(
-                f"Plates of frame {frame} show nothing (black, white or a closed shutter), so nothing of the take can "
-                f"be compared with them: {names}. Put them right, or start at another frame with --start."
+                f"In frame {frame}, which the others are compared with, these cameras show nothing (black, white or a "
+                f"closed shutter) and are left out: {names}. Put their plates right, or give the mesh in another frame."
             )
         share = self.solver.remember(vertices, self.solver.pyramid(plates))
         witness.remember(vertices, plates)

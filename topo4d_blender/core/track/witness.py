@@ -22,6 +22,8 @@ REACH = 3  # rings of neighbours over which light is told from misplacement, and
 PLAIN = 1.0  # of the usual slope: where the skin is plainer than that, colours say little about places
 AGREED = 1 / 3  # quantile over the cameras: two thirds of them must find a vertex out of place
 BLANK = 0.1  # a plate with less than this share of its reference's contrast shows nothing
+NOTHING = 0.01  # of the contrast that some other plate has: nothing is to be seen in less
+LEAST = 2e-3  # of full scale: half a level of 8 bits, in which no head could be tracked
 THUMBNAIL = 32  # pixels: the longer side at which contrast is measured, without the noise of sensors
 
 
@@ -47,18 +49,21 @@ class Witness:
         misses = self.miss(vertices, turned)
         self.chance = float(np.nanmedian(misses)) if np.isfinite(misses).any() else np.inf
 
-    @staticmethod
-    def blank_among(plates: list[Array | None]) -> list[int]:
-        """The cameras whose plate shows nothing beside what the others show: for a frame with nothing to compare."""
-        contrast = np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
-        usual = np.nanmedian(contrast) if np.isfinite(contrast).any() else 0.0
-        return [int(k) for k in np.flatnonzero(contrast < BLANK * usual)]
-
     def blank(self, plates: list[Array | None]) -> list[int]:
-        """The cameras whose plate shows nothing (black, white, a closed shutter), where the reference showed much."""
+        """The cameras whose plate shows nothing: beside what the reference showed, or beside the other plates."""
+        nothing = self.nothing(plates)
         return [
-            k for k, plate in enumerate(plates) if plate is not None and _contrast(plate) < BLANK * self._contrast[k]
+            k
+            for k, plate in enumerate(plates)
+            if plate is not None and (k in nothing or _contrast(plate) < BLANK * self._contrast[k])
         ]
+
+    @staticmethod
+    def nothing(plates: list[Array | None]) -> list[int]:
+        """The cameras whose plate shows nothing (black, white, a closed shutter), as these `plates` alone tell."""
+        contrast = np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
+        most = np.nanmax(contrast) if np.isfinite(contrast).any() else 0.0
+        return [int(k) for k in np.flatnonzero(contrast < max(LEAST, NOTHING * most))]
 
     def miss(self, vertices: Array, plates: list[Array | None]) -> Array:
         """By how many pixels (at working size) each vertex may have missed its place.  # [V]; NaN where unseen.
