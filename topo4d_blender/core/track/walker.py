@@ -62,8 +62,8 @@ class Walker:
         blank = witness.nothing(plates)
         if len(blank) == sum(plate is not None for plate in plates):
             raise RequestError(
-                f"No plate of frame {frame} shows anything (black, white or a closed shutter): put them right, or give "
-                "the mesh in another frame."
+                f"No plate of frame {frame} of {self.capture.source} shows anything (black, white or a closed "
+                "shutter): put them right, or give the mesh in another frame."
             )
         plates = [None if k in blank else plate for k, plate in enumerate(plates)]
         if measure and blank:
