@@ -1,5 +1,7 @@
 """What the judge finds in frames that are wrong in a known way, and that it finds nothing in true ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -75,6 +77,21 @@ def test_a_fold_is_found_where_it_is_and_turning_the_head_over_is_none(judge, fi
     assert verdict.where["folded_triangles"]["count"] <= len(np.unique(folded)) + 4
     over = film.truth[2] @ Rotation.from_euler("x", 180, degrees=True).as_matrix().T
     assert "folded_triangles" not in look(judge, film, over).flags
+
+
+@pytest.mark.parametrize(("height", "found"), [(0.02, False), (0.4, True)])
+def test_a_fold_that_is_too_small_to_be_seen_is_none(film, height, found):
+    """A triangle whose corner lies `height` from its opposite side, of its height, and then as far beyond it."""
+    triangle = film.template.triangles[np.argmax(patch(film, 40)[film.template.triangles].sum(axis=1))]
+    corner, side = triangle[0], triangle[1:]
+    rest = film.template.vertices.copy()
+    arm = rest[corner] - rest[side].mean(axis=0)
+    rest[corner] = rest[side].mean(axis=0) + height * arm
+    judge = Judge(replace(film.template, vertices=rest), film.cameras, [1] * len(film.cameras))
+    over = rest.copy()
+    over[corner] -= 2 * height * arm
+    assert len(judge.folds(rest)) == 0
+    assert set(judge.folds(over)) == (set(triangle) if found else set())
 
 
 def test_a_region_that_slid_is_lost_and_the_rest_is_not(judge, film):

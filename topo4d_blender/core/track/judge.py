@@ -26,6 +26,7 @@ BEYOND_CHANCE = 0.6  # and so many times that of unrelated pictures
 NEAR_CHANCE = 0.8  # of the miss of unrelated pictures: a frame whose level comes so near to it is lost all over
 REGION = 0.015  # share of the seen surface from which what is lost is called a region
 LOST = 0.1  # share from which the whole frame is
+SPECK = 0.1  # of the median triangle's area: what is folded of less in all, in the corner of a mouth, is not to be seen
 SPIKE = 1.0  # edge lengths that a vertex may move against its neighbours in a frame
 JUMP_DEGREES, JUMP_RADII = 30.0, 0.5  # what no head does in a frame
 LEVELS = 50  # frames back that tell the take's level
@@ -61,6 +62,7 @@ class Judge:
         arm = self._template - self._template.mean(axis=0)
         self._radius = float(np.sqrt((arm**2).sum(axis=1).mean()))
         self._folded = self._folds(self._template)
+        self._sizes = np.linalg.norm(face_normals(self._template, self._triangles), axis=1)
 
     def look(
         self, vertices: Array, before: Array, plates: list[Array | None], gap: int, levels: Sequence[float]
@@ -94,8 +96,13 @@ class Judge:
         return float(np.average(np.minimum(miss[seen], 4 * self.witness.pixel), weights=self._area[seen]))
 
     def folds(self, head: Array) -> Array:
-        """Vertices of triangles that lie folded over in the head's space [V, 3] and did not in the template."""
-        return np.unique(self._triangles[self._folds(head) & ~self._folded])
+        """Vertices of triangles that lie folded over in the head's space [V, 3] and did not in the template.
+
+        None where all of these together are no more than a speck.
+        """
+        folded = self._folds(head) & ~self._folded
+        speck = self._sizes[folded].sum() < SPECK * np.median(self._sizes)
+        return np.unique(self._triangles[folded & (not speck)])
 
     def _folds(self, vertices: Array) -> Array:
         """Triangles turned over against both the template's and their own surroundings.  # [T] bool."""
