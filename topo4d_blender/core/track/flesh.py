@@ -42,10 +42,10 @@ def across_flesh(vertices: Array, triangles: Array, edges: Array, hidden: Array)
         if not len(skin):
             continue
         edge = float(np.median(lengths[here[edges[:, 0]]]))
-        radius = max(float(np.sqrt(vertices[here].var(axis=0).sum())), edge)
+        radius = max(float(np.sqrt(vertices[here].var(axis=0).sum())), edge, 1e-300)
         tree = cKDTree(vertices[skin])
         # Bending sums squares over edges: on a finer mesh the same bend weighs less, as the fourth power of an edge.
-        scale = DRAW * (edge / max(radius, 1e-300)) ** 4
+        scale = DRAW * (edge / radius) ** 4
         for some in np.array_split(away, -(-len(away) // AT_ONCE)):
             # A list, so that one candidate is an axis too.
             _, near = tree.query(vertices[some], k=list(range(1, min(CANDIDATES, len(skin)) + 1)))
@@ -71,7 +71,7 @@ def _partners(
     path = vertices[seen] - vertices[hidden, None]
     length = np.maximum(np.linalg.norm(path, axis=2), 1e-300)
     through = through_flesh(path / length[..., None], normals[hidden], normals[seen])
-    thickness = np.maximum(length, edge) / max(radius, 1e-300)
+    thickness = np.maximum(length, edge) / radius
     weight = through / (thickness * (1 + (thickness / BONE) ** 2))
     best = np.argsort(-weight, axis=1, kind="stable")[:, :PARTNERS]
     return np.take_along_axis(seen, best, 1), np.take_along_axis(weight, best, 1)

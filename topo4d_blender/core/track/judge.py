@@ -61,8 +61,8 @@ class Judge:
         self._ring_length = np.bincount(self._edges.ravel(), np.repeat(lengths, 2), len(self._template)) / count
         arm = self._template - self._template.mean(axis=0)
         self._radius = float(np.sqrt((arm**2).sum(axis=1).mean()))
+        self._faces = face_normals(self._template, self._triangles)  # as long as twice the areas
         self._folded = self._folds(self._template)
-        self._sizes = np.linalg.norm(face_normals(self._template, self._triangles), axis=1)
 
     def look(
         self, vertices: Array, before: Array, plates: list[Array | None], gap: int, levels: Sequence[float]
@@ -101,14 +101,15 @@ class Judge:
         None where all of these together are no more than a speck.
         """
         folded = self._folds(head) & ~self._folded
-        speck = self._sizes[folded].sum() < SPECK * np.median(self._sizes)
+        sizes = np.linalg.norm(self._faces, axis=1)
+        speck = sizes[folded].sum() < SPECK * np.median(sizes)
         return np.unique(self._triangles[folded & (not speck)])
 
     def _folds(self, vertices: Array) -> Array:
         """Triangles turned over against both the template's and their own surroundings.  # [T] bool."""
-        was, now = face_normals(self._template, self._triangles), face_normals(vertices, self._triangles)
+        now = face_normals(vertices, self._triangles)
         around = vertex_normals(vertices, self._triangles)[self._triangles].sum(axis=1)
-        turned = (was * now).sum(axis=1) < 0 if vertices is not self._template else True
+        turned = (self._faces * now).sum(axis=1) < 0 if vertices is not self._template else True
         return turned & ((now * around).sum(axis=1) < 0)
 
     def _jumps(self, vertices: Array, before: Array, pose: Array, start: Array, gap: int) -> Array:

@@ -65,7 +65,7 @@ class Walker:
                 f"No plate of frame {frame} of {self.capture.source} shows anything (black, white or a closed "
                 "shutter): put them right, or give the mesh in another frame."
             )
-        plates = [None if k in blank else plate for k, plate in enumerate(plates)]
+        plates = _without(plates, blank)
         if measure and blank:
             names = ", ".join(self.capture.cameras[k].name for k in blank)
             self.progress.warning(
@@ -98,7 +98,7 @@ class Walker:
     def _solve(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> tuple[Array, dict]:
         """Vertices of `frame` and its line."""
         blank = self.judge.witness.blank(plates)
-        plates = [None if k in blank else plate for k, plate in enumerate(plates)]
+        plates = _without(plates, blank)
         start = self._start(frame, plates, walk, store)
         previous = store.read(start).astype(np.float64)
         if all(plate is None for plate in plates):
@@ -128,8 +128,7 @@ class Walker:
             return None
         if frame not in self.recent:
             plates = self.reader.take(frame)
-            blank = self.judge.witness.blank(plates)
-            self.recent[frame] = self.solver.pyramid([None if k in blank else p for k, p in enumerate(plates)])
+            self.recent[frame] = self.solver.pyramid(_without(plates, self.judge.witness.blank(plates)))
         return self.recent[frame]
 
     def _start(self, frame: int, plates: list[Array | None], walk: Walk, store: Store) -> int:
@@ -202,3 +201,8 @@ class Walker:
         if verdict:
             line["miss_px"] = None if verdict.miss_px is None else round(verdict.miss_px, 4)
         return line
+
+
+def _without(plates: list[Array | None], cameras: list[int]) -> list[Array | None]:
+    """`plates` as if these `cameras` had none."""
+    return [None if k in cameras else plate for k, plate in enumerate(plates)]

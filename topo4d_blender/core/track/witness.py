@@ -44,26 +44,21 @@ class Witness:
     def remember(self, vertices: Array, plates: list[Array | None]) -> None:
         """Take `vertices` [V, 3] and their plates (float32, working size; None: missing) as the reference."""
         self._reference = self.views.see(vertices, self.views.pictures(plates), slopes=True)
-        self._contrast = np.array([0.0 if plate is None else _contrast(plate) for plate in plates])
+        self._contrast = np.nan_to_num(_contrasts(plates))
         turned = [None if plate is None else np.ascontiguousarray(plate[::-1, ::-1]) for plate in plates]
         misses = self.miss(vertices, turned)
         self.chance = float(np.nanmedian(misses)) if np.isfinite(misses).any() else np.inf
 
     def blank(self, plates: list[Array | None]) -> list[int]:
         """The cameras whose plate shows nothing: beside what the reference showed, or beside the other plates."""
-        nothing = self.nothing(plates)
-        return [
-            k
-            for k, plate in enumerate(plates)
-            if plate is not None and (k in nothing or _contrast(plate) < BLANK * self._contrast[k])
-        ]
+        contrast = _contrasts(plates)
+        return _below(contrast, np.maximum(_nothing(contrast), BLANK * self._contrast))
 
     @staticmethod
     def nothing(plates: list[Array | None]) -> list[int]:
         """The cameras whose plate shows nothing (black, white, a closed shutter), as these `plates` alone tell."""
-        contrast = np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
-        most = np.nanmax(contrast) if np.isfinite(contrast).any() else 0.0
-        return [int(k) for k in np.flatnonzero(contrast < max(LEAST, NOTHING * most))]
+        contrast = _contrasts(plates)
+        return _below(contrast, _nothing(contrast))
 
     def miss(self, vertices: Array, plates: list[Array | None]) -> Array:
         """By how many pixels (at working size) each vertex may have missed its place.  # [V]; NaN where unseen.
@@ -121,6 +116,20 @@ def _beside_gain(now: Array, then: Array, both: Array) -> Array:
         if len(known):
             gain[k] = np.median(now[known, k], axis=0) / np.maximum(np.median(then[known, k], axis=0), 1e-3)
     return (now - np.clip(gain, 0.5, 2.0) * then) * both[..., None]
+
+
+def _contrasts(plates: list[Array | None]) -> Array:
+    """Contrast of every camera's plate, NaN where it has none.  # [K]."""
+    return np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
+
+
+def _nothing(contrast: Array) -> float:
+    """Below which of these contrasts [K] a plate shows nothing."""
+    return max(LEAST, NOTHING * np.max(contrast, where=np.isfinite(contrast), initial=0.0))
+
+
+def _below(contrast: Array, least: Array | float) -> list[int]:
+    return [int(k) for k in np.flatnonzero(contrast < least)]
 
 
 def _contrast(plate: Array) -> float:
