@@ -8,8 +8,8 @@ import pytest
 import twins
 from track_scenes import grid, sheet_level
 
-from topo4d_blender.core.track import kernels
-from topo4d_blender.core.track.appearance import locate, project
+from topo4d_blender.core.track import kernels, system_kernels
+from topo4d_blender.core.track.appearance import _subtract_shading, locate, project
 
 TOLERANCE = 0.25  # world units; the patch hovers 0.7 before the sheet
 
@@ -137,7 +137,7 @@ def test_normal_equations_agree_with_their_twin(scene, scale):
     barycentric = twins.compare(*scene.arguments())[0]
     slow_hessian, slow_gradient, slow_residual, slow_slope = twins.normal_equations(
         members, scene.triangles, scene.now.vertex_depth, barycentric, level.rotations, level.intrinsics,
-        level.sizes, level.offsets, stack, scale,
+        level.sizes, level.offsets, stack, scale, scene.now.pixels,
     )  # fmt: skip
     np.testing.assert_allclose(twins.symmetric(hessian), slow_hessian, atol=1e-5 * np.abs(slow_hessian).max())
     np.testing.assert_allclose(gradient, slow_gradient, atol=1e-5 * np.abs(slow_gradient).max())
@@ -157,7 +157,7 @@ def test_gather_agrees_with_its_twin():
     counts = np.array([3, 0, 5, 1, 0])
     starts, members = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), rng.integers(0, 7, 9).astype(np.int32)
     source, target = rng.normal(size=(7, 4)), np.full((5, 4), 9.0)
-    kernels.gather(starts, members, source, target)
+    system_kernels.gather(starts, members, source, target)
     np.testing.assert_allclose(target, twins.gather(starts, members, source), atol=1e-14)
 
 
@@ -252,3 +252,20 @@ def test_one_newton_step_finds_a_small_motion_of_the_plane():
     modes = np.tile(np.eye(3), (len(plane.vertices), 1))  # the sheet moves as one
     found = np.linalg.solve(modes.T @ hessian @ modes, -modes.T @ gradient.ravel())
     assert np.linalg.norm(found - shift) < 0.02 * np.linalg.norm(shift), found
+
+
+# ---- light that is no motion
+
+
+@pytest.mark.parametrize("width", [96, 90])
+@pytest.mark.parametrize("sigma", [1.5, 2.0, 4.0, 5.6])
+def test_slow_shading_is_what_a_blur_of_that_width_finds(sigma, width):
+    """On reduced pictures as on whole ones: a wave of any length is damped as a Gaussian of this sigma damps it."""
+    inner = slice(int(4 * sigma), width - int(4 * sigma))
+    for length in (4 * sigma, 6 * sigma, 9 * sigma):
+        wave = np.sin(2 * np.pi * np.arange(width) / length + 0.3)
+        stack = np.ones((120, width, 3), np.float32)
+        stack[..., 0] = wave
+        _subtract_shading(stack, sigma)
+        left = (stack[60, inner, 0] @ wave[inner]) / (wave[inner] @ wave[inner])
+        assert left == pytest.approx(1 - np.exp(-2 * (np.pi * sigma / length) ** 2), abs=0.015)

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import spsolve
 from track_scenes import grid, sheet_template
 
-from topo4d_blender.core.track import kernels, system
+from topo4d_blender.core.track import system, system_kernels
 from topo4d_blender.core.track.surface import bending_matrix, build_surface
 from topo4d_blender.core.track.system import DAMPING, STIFF, MeshSystem
 
@@ -57,7 +57,7 @@ def test_multiply_agrees_with_its_twin(assembled, stiffness):
     x = np.random.default_rng(2).normal(size=(COUNT, 3))
     full = twins.matrix(mesh.diagonal, SURFACE.edges, mesh.edge_blocks, SURFACE.bending, stiffness)
     y = np.full_like(x, 9.0)
-    kernels.multiply(*arrays(mesh), stiffness, x, y)
+    system_kernels.multiply(*arrays(mesh), stiffness, x, y)
     np.testing.assert_allclose(y, twins.multiply(full, x), atol=1e-11)
     np.testing.assert_array_equal(mesh.times(x, stiffness), y)
     if stiffness == 0:
@@ -73,7 +73,7 @@ def test_conjugate_gradients_agree_with_their_twin_and_with_a_direct_solver(asse
     inverse = np.linalg.inv(np.stack([full[i : i + 3, i : i + 3].toarray() for i in range(0, 3 * COUNT, 3)]))
     slow, slow_left, slow_steps = twins.conjugate_gradients(full, inverse, gradient, tolerance, iterations)
     left, x = gradient.copy(), np.full((COUNT, 3), 9.0)
-    steps = kernels.conjugate_gradients(*arrays(mesh), stiffness, inverse, left, tolerance, iterations, x)
+    steps = system_kernels.conjugate_gradients(*arrays(mesh), stiffness, inverse, left, tolerance, iterations, x)
     assert steps == pytest.approx(slow_steps, abs=2) and (steps < iterations or iterations == 7)
     np.testing.assert_allclose(x, slow, atol=1e-6 * np.abs(slow).max())
     np.testing.assert_allclose(left, slow_left, atol=1e-6 * np.abs(gradient).max())
@@ -90,7 +90,7 @@ def test_conjugate_gradients_are_the_same_bits_on_any_number_of_threads(assemble
     for count in (1, threads):
         nb.set_num_threads(count)
         left, x = gradient.copy(), np.empty((COUNT, 3))
-        kernels.conjugate_gradients(*arrays(mesh), 2.0, inverse, left, 1e-9, 25, x)
+        system_kernels.conjugate_gradients(*arrays(mesh), 2.0, inverse, left, 1e-9, 25, x)
         results.append(x)
     nb.set_num_threads(threads)
     np.testing.assert_array_equal(results[0], results[1])
@@ -100,7 +100,7 @@ def test_nothing_to_solve_is_solved_in_no_step(assembled):
     mesh = assembled[0]
     x = np.full((COUNT, 3), 9.0)
     inverse = np.tile(np.eye(3), (COUNT, 1, 1))
-    assert kernels.conjugate_gradients(*arrays(mesh), 1.0, inverse, np.zeros((COUNT, 3)), 1e-3, 9, x) == 0
+    assert system_kernels.conjugate_gradients(*arrays(mesh), 1.0, inverse, np.zeros((COUNT, 3)), 1e-3, 9, x) == 0
     assert (x == 0).all()
 
 

@@ -91,13 +91,17 @@ def list_pixels(ids, wanted, triangle_count: int) -> list[list[int]]:
 
 
 def normal_equations(
-    members: list[list[int]], triangles, depth, barycentric, rotations, intrinsics, sizes, offsets, stack, scale
-) -> tuple[Array, Array, dict, dict]:
-    """(hessian [T, 6, 3, 3], gradient [T, 3, 3], residual and slope by pixel; residual NaN where one has no slope)."""
+    members: list[list[int]], triangles, depth, barycentric, rotations, intrinsics, sizes, offsets, stack, scale,
+    pixels=None,
+) -> tuple[Array, Array, dict, dict]:  # fmt: skip
+    """(hessian [T, 6, 3, 3], gradient [T, 3, 3], residual and slope by pixel; residual NaN where one has no slope).
+
+    With `pixels` [K, V, 2], where the corners are, slopes point along the ray through the middle of their triangle.
+    """
     hessian, gradient = np.zeros((len(triangles), 6, 3, 3)), np.zeros((len(triangles), 3, 3))
     residual, slope = {}, {}
-    for t, pixels in enumerate(members):
-        for p in pixels:
+    for t, mine in enumerate(members):
+        for p in mine:
             k = int(np.searchsorted(offsets, p, side="right")) - 1
             height, width = sizes[k]
             row, column = divmod(p - offsets[k], width)
@@ -116,7 +120,8 @@ def normal_equations(
             weight = here[2] * (scale**2 / (scale**2 + r**2)) ** 2
             fx, fy, cx, cy = intrinsics[k]
             z = barycentric[p] @ depth[k, triangles[t]]
-            x, y = (column + 0.5 - cx) / fx * z, (row + 0.5 - cy) / fy * z
+            ray = (column + 0.5, row + 0.5) if pixels is None else pixels[k, triangles[t]].mean(axis=0)
+            x, y = (ray[0] - cx) / fx * z, (ray[1] - cy) / fy * z
             pinhole = np.array([[fx / z, 0, -fx * x / z**2], [0, fy / z, -fy * y / z**2]])
             jacobian = image_slope @ pinhole @ rotations[k]  # [3 axes] of a point on the surface
             for m, (i, j) in enumerate(PAIRS):

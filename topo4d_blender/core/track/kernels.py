@@ -87,10 +87,10 @@ def compare(
         far = np.float32(tolerance)
         last = np.int32(-1)
         a = b = c_ = np.int32(0)
-        x2 = y2 = ax = ay = bx = by = inv = np.float32(0.0)
+        x2 = y2 = ax = ay = bx = by = inv = near0 = near1 = near2 = np.float32(0.0)
         for row in range(band * height // BANDS, (band + 1) * height // BANDS):
             for column in range(width):
-                p = offsets[k] + row * width + column
+                p = np.uintp(offsets[k] + row * width + column)
                 stack[p, 0] = stack[p, 1] = stack[p, 2] = 0.0
                 known[p] = False
                 t = ids[p]
@@ -102,9 +102,8 @@ def compare(
                     b = triangles[t, 1]
                     c_ = triangles[t, 2]
                     x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
-                near, w0, w1, w2 = _barycentric(
-                    column, row, x2, y2, ax, ay, bx, by, inv, depth[k, a], depth[k, b], depth[k, c_]
-                )
+                    near0, near1, near2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
+                near, w0, w1, w2, _ = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2)
                 if not near:
                     continue  # the triangle has moved away since it was seen here
                 z = w0 * remembered[k, a, 2] + w1 * remembered[k, b, 2] + w2 * remembered[k, c_, 2]
@@ -146,16 +145,20 @@ def _corners(places, a, b, c):
 
 
 @inline
-def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, depth0, depth1, depth2):
-    """Perspective-correct weights of the corners at a pixel's centre, and whether it is in or near the triangle."""
+def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2):
+    """Perspective-correct weights of the corners at a pixel's centre, whether it is in or near the triangle, and 1 / z.
+
+    `near0` ... are one over the corners' depths.
+    """
     px = np.float32(column) + _HALF - x2
     py = np.float32(row) + _HALF - y2
     w0 = (px * by - py * bx) * inv
     w1 = (py * ax - px * ay) * inv
     near = w0 > -1 and w0 < 2 and w1 > -1 and w1 < 2 and w0 + w1 > -1 and w0 + w1 < 2
-    w0, w1, w2 = w0 / depth0, w1 / depth1, (_ONE - w0 - w1) / depth2
-    total = _ONE / (w0 + w1 + w2)
-    return near, w0 * total, w1 * total, w2 * total
+    w0, w1, w2 = w0 * near0, w1 * near1, (_ONE - w0 - w1) * near2
+    inverse = w0 + w1 + w2
+    z = _ONE / inverse
+    return near, w0 * z, w1 * z, w2 * z, inverse
 
 
 @inline
@@ -188,14 +191,15 @@ def cubic(image, q, width, fu, fv):
     """Cubic interpolation at fractions (fu, fv) right of and below pixel q."""
     a0, a1, a2, a3 = _cubic_weights(fu)
     b0, b1, b2, b3 = _cubic_weights(fv)
-    r = q - width - 1
-    total = b0 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
-    r += width
-    total += b1 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
-    r += width
-    total += b2 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
-    r += width
-    total += b3 * (a0 * image[r] + a1 * image[r + 1] + a2 * image[r + 2] + a3 * image[r + 3])
+    one, two, three, wide = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(width)
+    r = np.uintp(q) - wide - one
+    total = b0 * (a0 * image[r] + a1 * image[r + one] + a2 * image[r + two] + a3 * image[r + three])
+    r += wide
+    total += b1 * (a0 * image[r] + a1 * image[r + one] + a2 * image[r + two] + a3 * image[r + three])
+    r += wide
+    total += b2 * (a0 * image[r] + a1 * image[r + one] + a2 * image[r + two] + a3 * image[r + three])
+    r += wide
+    total += b3 * (a0 * image[r] + a1 * image[r + one] + a2 * image[r + two] + a3 * image[r + three])
     return total
 
 
@@ -247,7 +251,9 @@ def normal_equations(
     D is the blurred masked difference, M the blurred mask, so that nothing outside the mask leaks in: at the true
     surface D is zero however much is blurred. The image slope is that of the mean of plate and drawing (efficient
     second-order minimisation, Benhimane and Malis 2004), with the detail of all cameras (detail.py). rho is
-    Geman-McClure.
+    Geman-McClure. Every pixel of a triangle is taken to lie on a camera's ray through the triangle's middle when it is
+    asked which way in the world the slope points (its depth is its own): then a triangle's pixels are summed in the
+    picture, and turned to the world once a camera.
     """
     turn = rotations.astype(np.float32)
     usual = np.float32(scale * scale)
@@ -259,87 +265,115 @@ def normal_equations(
             for n in range(3):
                 gradient[t, m, n] = 0.0
         seen[t] = False
+        sums = np.empty(24, np.float32)
         last = -1
         a = triangles[t, 0]
         b = triangles[t, 1]
         c_ = triangles[t, 2]
-        x2 = y2 = ax = ay = bx = by = inv = z0 = z1 = z2 = fx = fy = cx = cy = np.float32(0.0)
+        x2 = y2 = ax = ay = bx = by = inv = near0 = near1 = near2 = np.float32(0.0)
+        sums[:] = 0.0
         for j in range(starts[t], starts[t + 1]):
-            p = members[j]
+            p = np.uintp(members[j])
             residual[j] = np.nan
             if not known[p]:
                 continue
             seen[t] = True
             k = camera_of[p]
             width = sizes[k, 1]
-            row = (p - offsets[k]) // width
-            column = (p - offsets[k]) - row * width
+            inside = np.int64(p) - offsets[k]
+            row = np.int64(np.float64(inside) / width)
+            column = inside - row * width
             if column < 1 or row < 1 or column >= width - 1 or row >= sizes[k, 0] - 1:
                 continue
+            one, wide = np.uintp(1), np.uintp(width)
             mask = stack[p, 2]
-            left, right, above, below = stack[p - 1, 2], stack[p + 1, 2], stack[p - width, 2], stack[p + width, 2]
+            left, right, above, below = stack[p - one, 2], stack[p + one, 2], stack[p - wide, 2], stack[p + wide, 2]
             least = np.float32(0.05)
             if mask < least or left < least or right < least or above < least or below < least:
                 continue
             r = stack[p, 0] / mask
-            gx = _HALF * (stack[p + 1, 1] / right - stack[p - 1, 1] / left)
-            gy = _HALF * (stack[p + width, 1] / below - stack[p - width, 1] / above)
+            gx = _HALF * (stack[p + one, 1] / right - stack[p - one, 1] / left)
+            gy = _HALF * (stack[p + wide, 1] / below - stack[p - wide, 1] / above)
             residual[j] = abs(r)
             slope[j] = np.sqrt(gx * gx + gy * gy)
             robust = usual / (usual + r * r)
             w = mask * robust * robust
             if k != last:
+                if last >= 0:
+                    _to_world(sums, hessian[t], gradient[t], turn[last], intrinsics[last], pixels[last], a, b, c_)
                 last = k
                 x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
-                z0, z1, z2 = depth[k, a], depth[k, b], depth[k, c_]
-                fx, fy = np.float32(intrinsics[k, 0]), np.float32(intrinsics[k, 1])
-                cx, cy = np.float32(intrinsics[k, 2]) - _HALF, np.float32(intrinsics[k, 3]) - _HALF
-            _, b0, b1, b2 = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, z0, z1, z2)
-            # d(brightness) / d(camera space), through d(u, v) / d(camera space), then / d(world)
-            inverse = _ONE / (b0 * z0 + b1 * z1 + b2 * z2)
-            gx *= fx * inverse
-            gy *= fy * inverse
-            gz = -(gx * (np.float32(column) - cx) / fx + gy * (np.float32(row) - cy) / fy)
-            jx = gx * turn[k, 0, 0] + gy * turn[k, 1, 0] + gz * turn[k, 2, 0]
-            jy = gx * turn[k, 0, 1] + gy * turn[k, 1, 1] + gz * turn[k, 2, 1]
-            jz = gx * turn[k, 0, 2] + gy * turn[k, 1, 2] + gz * turn[k, 2, 2]
-            hxx = np.float64(w * jx * jx)
-            hxy = np.float64(w * jx * jy)
-            hxz = np.float64(w * jx * jz)
-            hyy = np.float64(w * jy * jy)
-            hyz = np.float64(w * jy * jz)
-            hzz = np.float64(w * jz * jz)
-            bx_ = np.float64(w * r * jx)
-            by_ = np.float64(w * r * jy)
-            bz_ = np.float64(w * r * jz)
-            b0, b1, b2 = np.float64(b0), np.float64(b1), np.float64(b2)
-            for m in range(6):
-                share = b0 * b0
-                if m == 1:
-                    share = b1 * b1
-                elif m == 2:
-                    share = b2 * b2
-                elif m == 3:
-                    share = b0 * b1
-                elif m == 4:
-                    share = b1 * b2
-                elif m == 5:
-                    share = b2 * b0
-                hessian[t, m, 0] += share * hxx
-                hessian[t, m, 1] += share * hxy
-                hessian[t, m, 2] += share * hxz
-                hessian[t, m, 3] += share * hyy
-                hessian[t, m, 4] += share * hyz
-                hessian[t, m, 5] += share * hzz
-            for m in range(3):
-                share = b0
-                if m == 1:
-                    share = b1
-                elif m == 2:
-                    share = b2
-                gradient[t, m, 0] += share * bx_
-                gradient[t, m, 1] += share * by_
-                gradient[t, m, 2] += share * bz_
+                near0, near1, near2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
+            _, b0, b1, b2, inverse = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2)
+            gx *= inverse
+            gy *= inverse
+            _add(sums, b0, b1, b2, w * gx * gx, w * gx * gy, w * gy * gy, w * r * gx, w * r * gy)
+        if last >= 0:
+            _to_world(sums, hessian[t], gradient[t], turn[last], intrinsics[last], pixels[last], a, b, c_)
+
+
+@inline
+def _add(sums, b0, b1, b2, xx, xy, yy, x, y):
+    """A pixel's products of slopes and its slopes times difference, shared out among the corners, to `sums` [24]."""
+    s00, s11, s22, s01, s12, s20 = b0 * b0, b1 * b1, b2 * b2, b0 * b1, b1 * b2, b2 * b0
+    sums[0] += s00 * xx
+    sums[1] += s11 * xx
+    sums[2] += s22 * xx
+    sums[3] += s01 * xx
+    sums[4] += s12 * xx
+    sums[5] += s20 * xx
+    sums[6] += s00 * xy
+    sums[7] += s11 * xy
+    sums[8] += s22 * xy
+    sums[9] += s01 * xy
+    sums[10] += s12 * xy
+    sums[11] += s20 * xy
+    sums[12] += s00 * yy
+    sums[13] += s11 * yy
+    sums[14] += s22 * yy
+    sums[15] += s01 * yy
+    sums[16] += s12 * yy
+    sums[17] += s20 * yy
+    sums[18] += b0 * x
+    sums[19] += b1 * x
+    sums[20] += b2 * x
+    sums[21] += b0 * y
+    sums[22] += b1 * y
+    sums[23] += b2 * y
+
+
+@inline
+def _to_world(sums, hessian, gradient, turn, lens, places, a, b, c):
+    """Add a camera's `sums` [24] over a triangle's pixels to its `hessian` [6, 6] and `gradient` [3, 3]; clear them.
+
+    z d(u) / d(world point) and z d(v) / d(world point), on the ray through the middle of the triangle in the picture.
+    """
+    third = np.float32(1.0 / 3.0)
+    fx, fy = np.float32(lens[0]), np.float32(lens[1])
+    x = (third * (places[a, 0] + places[b, 0] + places[c, 0]) - np.float32(lens[2])) / fx
+    y = (third * (places[a, 1] + places[b, 1] + places[c, 1]) - np.float32(lens[3])) / fy
+    ux = fx * (turn[0, 0] - x * turn[2, 0])
+    uy = fx * (turn[0, 1] - x * turn[2, 1])
+    uz = fx * (turn[0, 2] - x * turn[2, 2])
+    vx = fy * (turn[1, 0] - y * turn[2, 0])
+    vy = fy * (turn[1, 1] - y * turn[2, 1])
+    vz = fy * (turn[1, 2] - y * turn[2, 2])
+    for m in range(6):
+        xx, xy, yy = sums[m], sums[6 + m], sums[12 + m]
+        ax, ay, az = xx * ux + xy * vx, xx * uy + xy * vy, xx * uz + xy * vz
+        bx, by, bz = xy * ux + yy * vx, xy * uy + yy * vy, xy * uz + yy * vz
+        hessian[m, 0] += ux * ax + vx * bx
+        hessian[m, 1] += ux * ay + vx * by
+        hessian[m, 2] += ux * az + vx * bz
+        hessian[m, 3] += uy * ay + vy * by
+        hessian[m, 4] += uy * az + vy * bz
+        hessian[m, 5] += uz * az + vz * bz
+    for m in range(3):
+        gx, gy = sums[18 + m], sums[21 + m]
+        gradient[m, 0] += gx * ux + gy * vx
+        gradient[m, 1] += gx * uy + gy * vy
+        gradient[m, 2] += gx * uz + gy * vz
+    sums[:] = 0.0
 
 
 @jit
@@ -384,148 +418,3 @@ def flow_equations(
                 diagonal[i, 5] += w * z * z
                 for c in range(3):
                     gradient[i, c] += w * jacobian[a, c] * left[a]
-
-
-@jit
-def gather(
-    starts,  # [N + 1] int32
-    members,  # [M] int32: rows of `source` that belong to each of the N owners
-    source,  # [R, C] float64
-    target,  # out [N, C] float64
-):
-    """target[n] = sum of source[m] over the members of n, in order."""
-    for n in nb.prange(target.shape[0]):
-        for c in range(target.shape[1]):
-            total = 0.0
-            for i in range(starts[n], starts[n + 1]):
-                total += source[members[i], c]
-            target[n, c] = total
-
-
-@inline
-def _row(
-    i,
-    diagonal,
-    block_starts,
-    block_column,
-    block_edge,
-    edge_blocks,
-    prior_starts,
-    prior_column,
-    prior_value,
-    stiffness,
-    x,
-):
-    """Row i of (H + stiffness * B (x) I3) x, for the mesh-shaped matrix H and the scalar prior B."""
-    y0 = y1 = y2 = 0.0
-    for j in range(prior_starts[i], prior_starts[i + 1]):
-        n = prior_column[j]
-        b = prior_value[j]
-        y0 += b * x[n, 0]
-        y1 += b * x[n, 1]
-        y2 += b * x[n, 2]
-    y0 *= stiffness
-    y1 *= stiffness
-    y2 *= stiffness
-    a = diagonal[i]
-    y0 += a[0] * x[i, 0] + a[1] * x[i, 1] + a[2] * x[i, 2]
-    y1 += a[1] * x[i, 0] + a[3] * x[i, 1] + a[4] * x[i, 2]
-    y2 += a[2] * x[i, 0] + a[4] * x[i, 1] + a[5] * x[i, 2]
-    for j in range(block_starts[i], block_starts[i + 1]):
-        a = edge_blocks[block_edge[j]]
-        n = block_column[j]
-        y0 += a[0] * x[n, 0] + a[1] * x[n, 1] + a[2] * x[n, 2]
-        y1 += a[1] * x[n, 0] + a[3] * x[n, 1] + a[4] * x[n, 2]
-        y2 += a[2] * x[n, 0] + a[4] * x[n, 1] + a[5] * x[n, 2]
-    return y0, y1, y2
-
-
-@jit
-def multiply(
-    diagonal,  # [V, 6] float64: symmetric blocks (xx xy xz yy yz zz)
-    block_starts,  # [V + 1] int32
-    block_column,  # [2E] int32
-    block_edge,  # [2E] int32
-    edge_blocks,  # [E, 6] float64: symmetric, the same for both directions
-    prior_starts,  # [V + 1] int32: the prior's scalar matrix B, CSR
-    prior_column,  # [N] int32
-    prior_value,  # [N] float64
-    stiffness,  # the prior's factor
-    x,  # [V, 3]
-    y,  # out [V, 3]
-):
-    """y = (H + stiffness * B (x) I3) x."""
-    for i in nb.prange(x.shape[0]):
-        y[i, 0], y[i, 1], y[i, 2] = _row(
-            i, diagonal, block_starts, block_column, block_edge, edge_blocks, prior_starts, prior_column, prior_value,
-            stiffness, x,
-        )  # fmt: skip
-
-
-@nb.njit(cache=True, nogil=True)
-def _add_up(parts):
-    """Sum in order: inside a parallel function `sum()` is split among the threads, and its bits with it."""
-    total = 0.0
-    for part in parts:
-        total += part
-    return total
-
-
-PARTS = 64  # sums are made in this many parts, each by one thread, so that their order never changes
-
-
-@jit
-def conjugate_gradients(
-    diagonal, block_starts, block_column, block_edge, edge_blocks, prior_starts, prior_column, prior_value, stiffness,
-    inverse,  # [V, 3, 3]: the preconditioner, inverse diagonal blocks of the whole matrix
-    residual,  # [V, 3]: in the right hand side, out what is left of it
-    tolerance,  # of the residual's preconditioned norm, relative to the right hand side's
-    iterations,
-    x,  # out [V, 3]
-):  # fmt: skip
-    """Solve (H + stiffness * B (x) I3) x = residual by block-Jacobi preconditioned CG; returns the steps taken."""
-    count = x.shape[0]
-    z = np.empty_like(x)
-    p = np.zeros_like(x)
-    q = np.empty_like(x)
-    sums = np.empty(PARTS)
-    x[:] = 0.0
-    rz = 1.0
-    first = 0.0
-    for step in range(iterations):
-        for part in nb.prange(PARTS):
-            total = 0.0
-            for i in range(part * count // PARTS, (part + 1) * count // PARTS):
-                for d in range(3):
-                    z[i, d] = (
-                        inverse[i, d, 0] * residual[i, 0]
-                        + inverse[i, d, 1] * residual[i, 1]
-                        + inverse[i, d, 2] * residual[i, 2]
-                    )
-                    total += z[i, d] * residual[i, d]
-            sums[part] = total
-        new = _add_up(sums)
-        if step == 0:
-            first = new
-        if not new > tolerance * tolerance * first:
-            return step
-        beta = new / rz if step > 0 else 0.0
-        rz = new
-        for i in nb.prange(count):
-            for d in range(3):
-                p[i, d] = z[i, d] + beta * p[i, d]
-        for part in nb.prange(PARTS):
-            total = 0.0
-            for i in range(part * count // PARTS, (part + 1) * count // PARTS):
-                q[i, 0], q[i, 1], q[i, 2] = _row(
-                    i, diagonal, block_starts, block_column, block_edge, edge_blocks, prior_starts, prior_column,
-                    prior_value, stiffness, p,
-                )  # fmt: skip
-                total += p[i, 0] * q[i, 0] + p[i, 1] * q[i, 1] + p[i, 2] * q[i, 2]
-            sums[part] = total
-        alpha = rz / _add_up(sums)
-        for i in nb.prange(count):
-            for d in range(3):
-                x[i, d] += alpha * p[i, d]
-                residual[i, d] -= alpha * q[i, d]
-    return iterations

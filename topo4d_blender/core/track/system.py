@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, SuperLU, cg, splu
 
-from .kernels import conjugate_gradients, gather, multiply
 from .surface import Surface
+from .system_kernels import conjugate_gradients, gather, multiply
 
 Array = np.ndarray
 Factors = dict[float, SuperLU]  # prior, relative to the median photometric stiffness -> factorisation, of float32

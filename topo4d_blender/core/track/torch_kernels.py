@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .appearance import reduced, reduction
 from .torch_views import Views
 
 LEAST_MASK = 0.05
@@ -155,9 +156,9 @@ def blur(pictures: Tensor, sigma: float) -> Tensor:
 def subtract_shading(stack: Tensor, sigma: float) -> Tensor:
     """Take from the differences what changes slowly over the picture (see `appearance`).  # [K, 3, H, W]."""
     height, width = stack.shape[2:]
-    factor = max(1, int(sigma / 2))
+    factor = reduction(sigma)
     small = F.pad(stack[:, ::2], (0, -width % factor, 0, -height % factor))
-    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, sigma / factor)
+    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, reduced(sigma, factor))
     slow = small[:, :1] / small[:, 1:].clamp(min=1e-6)
     if factor > 1:
         slow = F.interpolate(slow, scale_factor=factor, mode="bilinear", align_corners=False)
