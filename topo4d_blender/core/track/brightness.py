@@ -61,6 +61,12 @@ def _read(level: LevelCameras, image: Array, pixels: Array) -> Array:
 
 
 def _facing(normals: Array, points: Array, level: LevelCameras) -> Array:
-    """Cosine between `normals` [S, 3] and the line from each camera to its `points` [K, S, 3].  # [K, S]."""
-    along = np.einsum("kab,sb,ksa->ks", level.rotations, normals, points, optimize=True)
-    return along / np.maximum(np.linalg.norm(points, axis=2), 1e-30)
+    """Cosine between `normals` [S, 3] and the line from each camera to its `points` [K, S, 3].  # [K, S] float32."""
+    facing = np.empty(points.shape[:2], np.float32)
+
+    def work(k: int) -> None:
+        along = np.einsum("sa,sa->s", normals @ level.rotations[k].T, points[k])
+        facing[k] = along / np.maximum(np.sqrt(np.einsum("sa,sa->s", points[k], points[k])), 1e-30)
+
+    list(THREADS.map(work, range(len(points))))
+    return facing
