@@ -10,6 +10,7 @@ import numpy as np
 from ..capture import Camera
 from ..raster import rasterise_views, sample
 from ..template import Template
+from .appearance import THREADS
 
 Array = np.ndarray
 LONGEST = 200  # pixels: the longer side of the pictures
@@ -45,12 +46,14 @@ class SmallViews:
 
     def pictures(self, plates: list[Array | None]) -> list[Array | None]:
         """`plates` (float32 [H, W, 3], None: missing) made small and soft."""
-        return [
-            None
-            if plate is None
-            else cv2.GaussianBlur(cv2.resize(plate, (c.width, c.height), interpolation=cv2.INTER_AREA), (0, 0), SOFT)
-            for c, plate in zip(self.cameras, plates, strict=True)
-        ]
+
+        def soften(camera: Camera, plate: Array | None) -> Array | None:
+            if plate is None:
+                return None
+            small = cv2.resize(plate, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+            return cv2.GaussianBlur(small, (0, 0), SOFT)
+
+        return list(THREADS.map(soften, self.cameras, plates))
 
     def see(self, vertices: Array, pictures: list[Array | None], slopes: bool = False) -> Sight:
         """`vertices` [V, 3] in `pictures`; `slopes` are zero unless asked for."""
@@ -59,9 +62,11 @@ class SmallViews:
         pixels, depth = self.project(vertices)
         nearest = self.nearest(pixels, depth)
         facing = self._facing(vertices)
-        for k, (camera, picture) in enumerate(zip(self.cameras, pictures, strict=True)):
+
+        def look(k: int) -> None:
+            camera, picture = self.cameras[k], pictures[k]
             if picture is None:
-                continue
+                return
             seen = np.flatnonzero(facing[:, k] & inside(camera, pixels[k], depth[k]))
             x, y = pixels[k, seen].astype(int).T
             seen = seen[depth[k, seen] <= nearest[k][y, x] + self._slack]
@@ -69,6 +74,8 @@ class SmallViews:
             sight.colours[seen, k] = sample(picture, pixels[k, seen])
             if slopes:
                 sight.slopes[seen, k] = sample(_squared_slope(picture), pixels[k, seen])
+
+        list(THREADS.map(look, range(len(self.cameras))))
         return sight
 
     def project(self, vertices: Array) -> tuple[Array, Array]:

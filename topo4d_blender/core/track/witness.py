@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from ..capture import Camera
 from ..template import Template
+from .appearance import THREADS
 from .sight import SmallViews
 
 Array = np.ndarray
@@ -120,7 +121,7 @@ def _beside_gain(now: Array, then: Array, both: Array) -> Array:
 
 def _contrasts(plates: list[Array | None]) -> Array:
     """Contrast of every camera's plate, NaN where it has none.  # [K]."""
-    return np.array([np.nan if plate is None else _contrast(plate) for plate in plates])
+    return np.array(list(THREADS.map(lambda plate: np.nan if plate is None else _contrast(plate), plates)))
 
 
 def _nothing(contrast: Array) -> float:
