@@ -157,10 +157,11 @@ def test_blurs_are_opencvs(device, sigma):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("sigma", [1.4, 2.8, 6.0])
-def test_slow_shading_is_subtracted_as_on_the_cpu(device, sigma):
+@pytest.mark.parametrize("size", [(48, 36), (47, 37)])
+def test_slow_shading_is_subtracted_as_on_the_cpu(device, sigma, size):
     rng = np.random.default_rng(1)
-    stack = rng.normal(0, 1, (48, 36, 3)).astype(np.float32)
-    stack[..., 2] = cv2.GaussianBlur((rng.random((48, 36)) < 0.7).astype(np.float32), (0, 0), 2)
+    stack = rng.normal(0, 1, (*size, 3)).astype(np.float32)
+    stack[..., 2] = cv2.GaussianBlur((rng.random(size) < 0.7).astype(np.float32), (0, 0), 2)
     stack[..., 0] *= stack[..., 2]
     ours = torch_kernels.subtract_shading(on(device, stack.transpose(2, 0, 1)[None]), sigma)[0].cpu().numpy()
     expected = stack.copy()

@@ -22,8 +22,8 @@ from .surface import Surface
 Array = np.ndarray
 THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="cameras")  # for what OpenCV does camera by camera
 SHADING = 4.0  # differences wider than this many sigmas of the blur are light, not motion
-# Variance, in reduced pixels squared, of the box of a reduction (1/12) and the tent of the way back (1/6).
-REDUCED = 0.25
+# Variance, in pixels of a picture that was made smaller, of the box on the way there (1/12) and the tent back (1/6).
+RESIZING = 0.25
 
 
 def _subtract_shading(stack: Array, sigma: float) -> None:
@@ -32,27 +32,29 @@ def _subtract_shading(stack: Array, sigma: float) -> None:
     `stack` [H, W, 3] as in `kernels.compare`, changed in place; `sigma` in pixels.
     """
     height, width = stack.shape[:2]
-    factor = reduction(sigma)
-    small = stack
-    if factor > 1:
-        small = cv2.resize(stack, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
-    across, down = (reduced(sigma, n / m) for n, m in zip((width, height), small.shape[1::-1], strict=True))
-    small = np.ascontiguousarray(small[..., ::2])
-    small = cv2.GaussianBlur(small, (0, 0), across, sigmaY=down, borderType=cv2.BORDER_CONSTANT)
+    factor = shrink_factor(sigma)
+    small = np.empty((height, width, 2), np.float32)
+    cv2.mixChannels([stack], [small], [0, 0, 2, 1])
+    if factor > 1:  # whole blocks, of which those at the border hold less
+        small = cv2.copyMakeBorder(small, 0, -height % factor, 0, -width % factor, cv2.BORDER_CONSTANT)
+        rows, columns = small.shape[0] // factor, small.shape[1] // factor
+        small = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), shrunk_sigma(sigma, factor), borderType=cv2.BORDER_CONSTANT)
     slow = small[..., 0] / np.maximum(small[..., 1], 1e-6)
     if factor > 1:
-        slow = cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR)
+        whole = cv2.resize(slow, (columns * factor, rows * factor), interpolation=cv2.INTER_LINEAR)
+        slow = whole[:height, :width]
     stack[..., 0] -= slow * stack[..., 2]
 
 
-def reduction(sigma: float) -> int:
-    """How many times smaller a picture may be that is to be blurred by `sigma` pixels."""
-    return max(1, int(sigma))
+def shrink_factor(sigma: float) -> int:
+    """How many times smaller a picture may be made to be blurred by `sigma` pixels; more would let detail through."""
+    return max(1, int(sigma / 2))
 
 
-def reduced(sigma: float, ratio: float) -> float:
-    """What to blur a picture by that is `ratio` times smaller, so that on its way back it is blurred by `sigma`."""
-    return float(np.sqrt((sigma / ratio) ** 2 - REDUCED)) if ratio > 1 else sigma
+def shrunk_sigma(sigma: float, factor: int) -> float:
+    """What to blur a picture by that is `factor` times smaller, so that on its way back it is blurred by `sigma`."""
+    return float(np.sqrt((sigma / factor) ** 2 - RESIZING)) if factor > 1 else sigma
 
 
 @dataclass(frozen=True)

@@ -117,11 +117,11 @@ def measure(
 
 
 def _dense_inverse_search() -> cv2.DISOpticalFlow:
-    """OpenCV's, at full size, where its presets stop at half: lips and lids are few pixels wide.
+    """OpenCV's, at full size, where its medium preset stops at half: lips and lids are few pixels wide.
 
-    A patch may take 40 steps to its place, not 25, which are cheap and reach further: with 25, and with 12 still more,
-    part of a head that turns by 15 degrees and bulges was lost. What that costs is saved where it is not missed:
-    patches stand further apart, and nothing is smoothed afterwards, because the surface smooths what all cameras say.
+    A patch may take 40 steps to its place, which are cheap: with the preset's 25, part of a head that turned by 15
+    degrees and bulged was lost, with 12 more of it. What the full size costs is saved where it is not missed: patches
+    stand further apart, and nothing is smoothed afterwards, because the surface smooths what all cameras say.
     """
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)

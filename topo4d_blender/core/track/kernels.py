@@ -4,6 +4,8 @@ One more, which runs once a reference, is in detail.py. All but two have slow pl
 `locate` and `flow_equations` are held to formulas. Threads share the work by triangle, by vertex or by rows of pixels,
 and every sum has one owner and one order: the same input gives the same bits on any number of threads.
 
+Indices of pixels are unsigned in the innermost loops: of signed ones numba asks each time whether they are negative.
+
 Names: V vertices, T triangles, K cameras, P pixels of all cameras together (flat buffers, see pyramid.LevelCameras).
 """
 
@@ -87,7 +89,7 @@ def compare(
         far = np.float32(tolerance)
         last = np.int32(-1)
         a = b = c_ = np.int32(0)
-        x2 = y2 = ax = ay = bx = by = inv = near0 = near1 = near2 = np.float32(0.0)
+        x2 = y2 = ax = ay = bx = by = inv = inv0 = inv1 = inv2 = np.float32(0.0)
         for row in range(band * height // BANDS, (band + 1) * height // BANDS):
             for column in range(width):
                 p = np.uintp(offsets[k] + row * width + column)
@@ -102,8 +104,8 @@ def compare(
                     b = triangles[t, 1]
                     c_ = triangles[t, 2]
                     x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
-                    near0, near1, near2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
-                near, w0, w1, w2, _ = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2)
+                    inv0, inv1, inv2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
+                near, w0, w1, w2, _ = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, inv0, inv1, inv2)
                 if not near:
                     continue  # the triangle has moved away since it was seen here
                 z = w0 * remembered[k, a, 2] + w1 * remembered[k, b, 2] + w2 * remembered[k, c_, 2]
@@ -145,17 +147,17 @@ def _corners(places, a, b, c):
 
 
 @inline
-def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2):
-    """Perspective-correct weights of the corners at a pixel's centre, whether it is in or near the triangle, and 1 / z.
+def _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, inv0, inv1, inv2):
+    """At a pixel's centre: is it in or near the triangle, the corners' weights, perspective-correct, and 1 / z.
 
-    `near0` ... are one over the corners' depths.
+    `inv0` ... are one over the corners' depths.
     """
     px = np.float32(column) + _HALF - x2
     py = np.float32(row) + _HALF - y2
     w0 = (px * by - py * bx) * inv
     w1 = (py * ax - px * ay) * inv
     near = w0 > -1 and w0 < 2 and w1 > -1 and w1 < 2 and w0 + w1 > -1 and w0 + w1 < 2
-    w0, w1, w2 = w0 * near0, w1 * near1, (_ONE - w0 - w1) * near2
+    w0, w1, w2 = w0 * inv0, w1 * inv1, (_ONE - w0 - w1) * inv2
     inverse = w0 + w1 + w2
     z = _ONE / inverse
     return near, w0 * z, w1 * z, w2 * z, inverse
@@ -188,7 +190,10 @@ def _cubic_weights(f):
 
 @inline
 def cubic(image, q, width, fu, fv):
-    """Cubic interpolation at fractions (fu, fv) right of and below pixel q."""
+    """Cubic interpolation at fractions (fu, fv) right of and below pixel q.
+
+    That must lie a row and a column within its picture, and two at the other end: nothing is asked here.
+    """
     a0, a1, a2, a3 = _cubic_weights(fu)
     b0, b1, b2, b3 = _cubic_weights(fv)
     one, two, three, wide = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(width)
@@ -253,7 +258,7 @@ def normal_equations(
     second-order minimisation, Benhimane and Malis 2004), with the detail of all cameras (detail.py). rho is
     Geman-McClure. Every pixel of a triangle is taken to lie on a camera's ray through the triangle's middle when it is
     asked which way in the world the slope points (its depth is its own): then a triangle's pixels are summed in the
-    picture, and turned to the world once a camera.
+    picture, and turned to the world once a camera. Off by the angle between the two rays, along the line of sight.
     """
     turn = rotations.astype(np.float32)
     usual = np.float32(scale * scale)
@@ -270,7 +275,7 @@ def normal_equations(
         a = triangles[t, 0]
         b = triangles[t, 1]
         c_ = triangles[t, 2]
-        x2 = y2 = ax = ay = bx = by = inv = near0 = near1 = near2 = np.float32(0.0)
+        x2 = y2 = ax = ay = bx = by = inv = inv0 = inv1 = inv2 = np.float32(0.0)
         sums[:] = 0.0
         for j in range(starts[t], starts[t + 1]):
             p = np.uintp(members[j])
@@ -281,7 +286,7 @@ def normal_equations(
             k = camera_of[p]
             width = sizes[k, 1]
             inside = np.int64(p) - offsets[k]
-            row = np.int64(np.float64(inside) / width)
+            row = inside // width
             column = inside - row * width
             if column < 1 or row < 1 or column >= width - 1 or row >= sizes[k, 0] - 1:
                 continue
@@ -303,8 +308,8 @@ def normal_equations(
                     _to_world(sums, hessian[t], gradient[t], turn[last], intrinsics[last], pixels[last], a, b, c_)
                 last = k
                 x2, y2, ax, ay, bx, by, inv = _corners(pixels[k], a, b, c_)
-                near0, near1, near2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
-            _, b0, b1, b2, inverse = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, near0, near1, near2)
+                inv0, inv1, inv2 = _ONE / depth[k, a], _ONE / depth[k, b], _ONE / depth[k, c_]
+            _, b0, b1, b2, inverse = _barycentric(column, row, x2, y2, ax, ay, bx, by, inv, inv0, inv1, inv2)
             gx *= inverse
             gy *= inverse
             _add(sums, b0, b1, b2, w * gx * gx, w * gx * gy, w * gy * gy, w * r * gx, w * r * gy)

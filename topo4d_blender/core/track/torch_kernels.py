@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .appearance import reduced, reduction
+from .appearance import shrink_factor, shrunk_sigma
 from .torch_views import Views
 
 LEAST_MASK = 0.05
@@ -156,9 +156,9 @@ def blur(pictures: Tensor, sigma: float) -> Tensor:
 def subtract_shading(stack: Tensor, sigma: float) -> Tensor:
     """Take from the differences what changes slowly over the picture (see `appearance`).  # [K, 3, H, W]."""
     height, width = stack.shape[2:]
-    factor = reduction(sigma)
+    factor = shrink_factor(sigma)
     small = F.pad(stack[:, ::2], (0, -width % factor, 0, -height % factor))
-    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, reduced(sigma, factor))
+    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, shrunk_sigma(sigma, factor))
     slow = small[:, :1] / small[:, 1:].clamp(min=1e-6)
     if factor > 1:
         slow = F.interpolate(slow, scale_factor=factor, mode="bilinear", align_corners=False)
@@ -197,7 +197,8 @@ def normal_equations(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Photometric normal equations by triangle: (hessian [T, 6, 6], gradient [T, 3, 3], residual [N], slope [N]).
 
-    As `kernels.normal_equations`; residual and slope are NaN where there are none.
+    As `kernels.normal_equations`, but for the ray of every pixel where that takes one a triangle; residual and slope
+    are NaN where there are none.
     """
     here = [channel.flatten() for channel in stack.unbind(1)]
     at = torch.where(seen.inner, seen.pixel, views.width + 1)  # whose neighbours are pixels of some picture
