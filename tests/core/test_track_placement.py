@@ -101,7 +101,7 @@ def test_plates_that_show_nothing_tell_nothing(ball, noise):
     plates = [np.clip(0.5 + rng.normal(0, noise, p.shape), 0, 1).astype(np.float32) for p in ball.frames[0]]
     for vertices in (ball.template.vertices, scaled(ball, 1.3)):
         fit = fit_of(ball, vertices, plates)
-        assert fit is None or fit.fits, fit
+        assert not fit.tells, fit
 
 
 def test_what_two_cameras_do_not_see_is_not_judged(ball):
@@ -151,6 +151,13 @@ def test_a_take_says_so_before_it_solves_a_frame_and_shows_it(ball, ball_folder,
     assert any("given in frame 1 does not seem to lie on the head" in sentence for sentence in said)
     with Image.open(picture) as shown:
         assert shown.width > shown.height and np.ptp(np.asarray(shown.convert("L"))) > 100
+
+
+@pytest.mark.parametrize("size", [0.3, 0.5, 1.8, 2.54])
+def test_a_template_of_a_size_that_is_nowhere_near_is_not_taken_silently(ball, ball_folder, tmp_path, size):
+    kind, sentence = _track(ball, ball_folder, tmp_path / "take", scaled(ball, size))[0]
+    assert kind == "warning" and ("whether the template fits" in sentence or "not seem to fit" in sentence), sentence
+    assert str(tmp_path / "take" / "fit_000001.png") in sentence and (tmp_path / "take" / "fit_000001.png").exists()
 
 
 def test_a_take_with_the_right_template_says_nothing_and_leaves_no_picture(ball, ball_folder, tmp_path):

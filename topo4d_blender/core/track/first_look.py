@@ -62,18 +62,25 @@ class FirstLook:
         )
 
     def _warn(self, frame: int, vertices: Array, what: str, fit: Fit | None) -> None:
-        picture = self._folder / f"fit_{frame:06d}.png"
-        if fit is None or fit.fits:
+        picture, capture = self._folder / f"fit_{frame:06d}.png", self._walker.capture
+        if (fit and fit.tells and fit.fits) or len(capture.cameras) < 2:  # one camera alone: it was told before
             _drop(picture)  # of a mesh that did not
             return
-        self.misfits.add(frame)
+        if fit is None:
+            found = f"Nothing tells whether {what} fits frame {frame}: hardly any of it is seen by two cameras"
+        elif not fit.tells:
+            words = in_words(fit, capture.unit_mm)
+            found = f"Nothing tells whether {what} fits frame {frame}: {words}, and hardly more elsewhere"
+        else:
+            self.misfits.add(frame)
+            words = in_words(fit, capture.unit_mm)
+            found = f"{what[0].upper()}{what[1:]} does not seem to fit frame {frame}: {words}"
         from ..report.overlay import draw_overlay
 
-        capture = self._walker.capture
         draw_overlay(picture, self._walker.template, vertices, capture, frame)
         self._walker.progress.warning(
-            f"{what[0].upper()}{what[1:]} does not seem to fit frame {frame}: {in_words(fit, capture.unit_mm)}; "
-            f"look at {picture}, and if the mesh lies beside the head there, stop and mend its scale, unit or place."
+            f"{found}; look at {picture}, and if the mesh lies beside the head there, stop and mend its scale, unit or "
+            "place."
         )
 
 

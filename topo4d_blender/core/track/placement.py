@@ -75,14 +75,15 @@ class Fit:
 
     @property
     def tells(self) -> bool:
-        """Whether the plates agree anywhere at all: plain or soft ones do not, whatever the mesh."""
+        """Whether the cameras agree anywhere at all: of plain or soft plates they do not, nor far from the head."""
         return self.best - self.chance >= TELLS or self.shaped[1] - self.shaped[2] >= TELLS_SHAPE
 
 
 def measure_fit(views: SmallViews, vertices: Array, triangles: Array, plates: list[Array | None]) -> Fit | None:
     """How `vertices` [V, 3] fit `plates` (float32, None: missing).
 
-    None if that cannot be told: too few are seen by two cameras, or the plates show nothing that these agree on.
+    None if too few are seen by two cameras. Whoever asks looks first at `Fit.tells`: without, the plates show nothing
+    that the cameras agree on, or the mesh is nowhere near.
     """
     pictures = views.pictures(plates)
     visible = views.see(vertices, pictures).visible
@@ -109,10 +110,9 @@ def measure_fit(views: SmallViews, vertices: Array, triangles: Array, plates: li
     moved = [_median(*agree(centre + scale * (points - centre) + shift)) for scale, shift in places[1:]]
     values = [given, *moved]
     best = int(np.argmax(values))
-    fit = Fit(
+    return Fit(
         given, float(np.median(beside)), float(np.std(beside)), values[best], *places[best], _shaped(points, along)
     )
-    return fit if fit.tells else None
 
 
 def in_words(fit: Fit, unit_mm: float) -> str:
