@@ -26,7 +26,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from topo4d_blender.core import jobs
 from topo4d_blender.core.progress import Progress
-settings = {"iterations": int(sys.argv[5])} if sys.argv[5] else {}
+steps = ("iterations", "refine_iterations", "finest_iterations")
+settings = {name: int(sys.argv[5]) for name in steps} if sys.argv[5] else {}
 jobs.track(Progress(), capture=Path(sys.argv[2]), template=Path(sys.argv[3]), take=Path(sys.argv[4]), settings=settings)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
