@@ -20,10 +20,8 @@ from .pyramid import LevelCameras
 from .surface import Surface
 
 Array = np.ndarray
-THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="cameras")  # for what OpenCV does camera by camera
+THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="cameras")  # for what OpenCV and numpy do camera by camera
 SHADING = 4.0  # differences wider than this many sigmas of the blur are light, not motion
-# Variance, in pixels of a picture that was made smaller, of the box on the way there (1/12) and the tent back (1/6).
-RESIZING = 0.25
 
 
 def _subtract_shading(stack: Array, sigma: float) -> None:
@@ -39,7 +37,7 @@ def _subtract_shading(stack: Array, sigma: float) -> None:
         small = cv2.copyMakeBorder(small, 0, -height % factor, 0, -width % factor, cv2.BORDER_CONSTANT)
         rows, columns = small.shape[0] // factor, small.shape[1] // factor
         small = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), shrunk_sigma(sigma, factor), borderType=cv2.BORDER_CONSTANT)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_CONSTANT)
     slow = small[..., 0] / np.maximum(small[..., 1], 1e-6)
     if factor > 1:
         whole = cv2.resize(slow, (columns * factor, rows * factor), interpolation=cv2.INTER_LINEAR)
@@ -50,11 +48,6 @@ def _subtract_shading(stack: Array, sigma: float) -> None:
 def shrink_factor(sigma: float) -> int:
     """How many times smaller a picture may be made to be blurred by `sigma` pixels; more would let detail through."""
     return max(1, int(sigma / 2))
-
-
-def shrunk_sigma(sigma: float, factor: int) -> float:
-    """What to blur a picture by that is `factor` times smaller, so that on its way back it is blurred by `sigma`."""
-    return float(np.sqrt((sigma / factor) ** 2 - RESIZING)) if factor > 1 else sigma
 
 
 @dataclass(frozen=True)

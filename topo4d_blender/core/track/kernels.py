@@ -270,13 +270,12 @@ def normal_equations(
             for n in range(3):
                 gradient[t, m, n] = 0.0
         seen[t] = False
-        sums = np.empty(24, np.float32)
+        sums = np.zeros(24, np.float32)  # in the picture, of one camera: see `_add`
         last = -1
         a = triangles[t, 0]
         b = triangles[t, 1]
         c_ = triangles[t, 2]
         x2 = y2 = ax = ay = bx = by = inv = inv0 = inv1 = inv2 = np.float32(0.0)
-        sums[:] = 0.0
         for j in range(starts[t], starts[t + 1]):
             p = np.uintp(members[j])
             residual[j] = np.nan

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .appearance import shrink_factor, shrunk_sigma
+from .appearance import shrink_factor
 from .torch_views import Views
 
 LEAST_MASK = 0.05
@@ -158,7 +158,7 @@ def subtract_shading(stack: Tensor, sigma: float) -> Tensor:
     height, width = stack.shape[2:]
     factor = shrink_factor(sigma)
     small = F.pad(stack[:, ::2], (0, -width % factor, 0, -height % factor))
-    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, shrunk_sigma(sigma, factor))
+    small = blur(F.avg_pool2d(small, factor) if factor > 1 else small, sigma / factor)
     slow = small[:, :1] / small[:, 1:].clamp(min=1e-6)
     if factor > 1:
         slow = F.interpolate(slow, scale_factor=factor, mode="bilinear", align_corners=False)
